@@ -1,0 +1,50 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup system demo lint check test format bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+# pyright ships its JavaScript in its wheel and Node.js in another; it has no reason to look for more.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+help: ## Show this text
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: .venv/.stamp ## Make .venv with the library and all development tools
+
+.venv/.stamp: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# Not in the help: `test` calls it.
+system:
+	@./.ci/system
+
+demo: setup ## Run the demo app
+	$(BIN)/python -m demo
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+check: lint ## Format, lint, types, layers and unit tests: under a minute
+	$(BIN)/python -m pytest tests/unit
+
+test: setup system lint ## Everything that CI runs, with coverage of the pure layers
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+format: setup ## Format the code and fix what ruff can fix
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: setup ## Measure the hot path (never asserted in tests)
+	$(BIN)/python bench/verify.py
+
+clean: ## Remove .venv, caches and build output
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist
