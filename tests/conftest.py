@@ -1,0 +1,61 @@
+"""Fixtures that every folder of tests may ask for. Each server starts when first asked for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.servers import find_chromium, make_database, run_postgres
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox",  # needed as root; the pages are our own
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    # No talk with the outside: tests stay on loopback.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the browser's tests last.
+
+    Playwright's sync API leaves an event loop running in this thread for as long as the browser
+    is up, and no async test can start beside it. pytest-xdist's default distribution (`load`)
+    keeps this order within each worker; `loadscope` and `loadfile` would not.
+    """
+    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A private PostgreSQL server; with pytest-xdist, one for each worker that asks."""
+    with run_postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """An empty database of the test's own."""
+    with make_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> Path:
+    return find_chromium()
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_path: Path) -> Iterator[Browser]:
+    """A headless Chromium; each test opens a context of its own in it."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=chromium_path, args=list(CHROMIUM_FLAGS)
+        )
+        yield launched
+        launched.close()

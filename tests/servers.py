@@ -1,0 +1,191 @@
+"""Real servers for the tests: a private PostgreSQL, and where Chromium is.
+
+What is not installed is skipped loudly on a laptop and is an error in CI: see `missing`.
+"""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg
+import pytest
+
+INITDB_SECONDS = 60
+START_SECONDS = 30
+STOP_SECONDS = 15
+START_ATTEMPTS = 3
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test that needs `what`; in CI, where everything has to be there, fail it."""
+    reason = f"{what} is not installed here (`make system` says how to get it)"
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def find_chromium() -> Path:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return Path(found)
+    missing("Chromium")
+
+
+def find_postgres_programs() -> Path:
+    """The folder with `initdb` and `postgres`: the one in PATH, else Debian's newest version."""
+    if found := shutil.which("postgres"):
+        return Path(found).resolve().parent
+    versions = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    newest_last = sorted(versions, key=lambda program: float(program.parts[-3]))
+    if not newest_last:
+        missing("a PostgreSQL server")
+    return newest_last[-1].parent
+
+
+def find_server_account() -> str | None:
+    """PostgreSQL refuses to run as root, so root lends it this account; None: run as ourselves."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("postgres").pw_name
+    except KeyError:
+        missing("an account named postgres")
+
+
+def pick_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def run_postgres() -> Iterator[str]:
+    """Start a PostgreSQL server of our own on loopback, yield its URL, stop it and leave nothing.
+
+    It forgets everything anyway, so it never waits for the disk.
+    """
+    programs = find_postgres_programs()
+    account = find_server_account()
+    # Not pytest's tmp_path: its parents are closed to the other account.
+    home = Path(tempfile.mkdtemp(prefix="tallystick-postgres-"))
+    try:
+        if account:
+            shutil.chown(home, account)
+        password = secrets.token_hex(16)
+        _make_cluster(programs, home, account, password)
+        server, url = _start(programs, home, account, password)
+        try:
+            yield url
+        finally:
+            _stop(server)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _make_cluster(programs: Path, home: Path, account: str | None, password: str) -> None:
+    password_file = home / "password"
+    password_file.write_text(password)
+    password_file.chmod(0o600)
+    if account:
+        shutil.chown(password_file, account)
+    command = [programs / "initdb", "--pgdata", home / "data", "--username", "tallystick"]
+    command += ["--auth", "scram-sha-256", "--pwfile", password_file]
+    command += ["--encoding", "UTF8", "--locale", "C", "--no-sync"]
+    done = subprocess.run(
+        command,
+        user=account,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=INITDB_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
+
+
+def _start(
+    programs: Path, home: Path, account: str | None, password: str
+) -> tuple[subprocess.Popen[bytes], str]:
+    """Another program may take the free port before the server does: then try another one."""
+    log = home / "log"
+    for _ in range(START_ATTEMPTS):
+        port = pick_free_port()
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": port,
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            "fsync": "off",
+            "full_page_writes": "off",
+            "synchronous_commit": "off",
+        }
+        command: list[str | Path] = [programs / "postgres", "-D", home / "data"]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        server = _spawn(command, home, account, log)
+        url = f"postgresql://tallystick:{password}@127.0.0.1:{port}/postgres"
+        if _answers_in_time(server, url):
+            return server, url
+        _stop(server)
+    raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()[-4000:]}")
+
+
+def _spawn(
+    command: Sequence[str | Path], home: Path, account: str | None, log: Path
+) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            user=account,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C reaches pytest alone; pytest's teardown then stops the server in order.
+            start_new_session=True,
+        )
+
+
+def _answers_in_time(server: subprocess.Popen[bytes], url: str) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.send_signal(signal.SIGINT)  # PostgreSQL's "fast shutdown": do not wait for clients
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait(STOP_SECONDS)
+
+
+@contextmanager
+def make_database(server_url: str) -> Iterator[str]:
+    """Make an empty database on the server, yield its URL, and drop it with all connections."""
+    name = f"test_{secrets.token_hex(8)}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield server_url.rpartition("/")[0] + f"/{name}"
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
