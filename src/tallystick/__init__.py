@@ -1,0 +1,64 @@
+"""Session management for Python: short signed access tokens, rotating refresh tokens, theft detection.
+
+::
+
+    from tallystick import Sessions
+
+    sessions = Sessions("sqlite:///sessions.db")
+    created = sessions.create_new_session("user-1", {"role": "admin"})
+    found = sessions.get_session(created.access_token.token)
+    found.session.user_id
+"""
+
+from tallystick.aio import AsyncSessions
+from tallystick.config import AntiCsrf, Config, Retirement
+from tallystick.errors import (
+    BadInput,
+    ClientAction,
+    GeneralError,
+    InvalidClaims,
+    SessionError,
+    TokenTheftDetected,
+    TryRefreshToken,
+    Unauthorised,
+    is_error_from_auth,
+)
+from tallystick.sessions import Sessions
+from tallystick.types import (
+    ClaimValidationError,
+    CookieTokenInfo,
+    CreatedSession,
+    FoundSession,
+    RegeneratedToken,
+    SessionInfo,
+    SessionInformation,
+    TokenInfo,
+)
+
+__all__ = [
+    "AntiCsrf",
+    "AsyncSessions",
+    "BadInput",
+    "ClaimValidationError",
+    "ClientAction",
+    "Config",
+    "CookieTokenInfo",
+    "CreatedSession",
+    "FoundSession",
+    "GeneralError",
+    "InvalidClaims",
+    "RegeneratedToken",
+    "Retirement",
+    "SessionError",
+    "SessionInfo",
+    "SessionInformation",
+    "Sessions",
+    "TokenInfo",
+    "TokenTheftDetected",
+    "TryRefreshToken",
+    "Unauthorised",
+    "__version__",
+    "is_error_from_auth",
+]
+
+__version__ = "0.1.0"

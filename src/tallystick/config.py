@@ -1,0 +1,260 @@
+"""What a deployment decides, checked once when it is made.
+
+Durations are ``timedelta`` here and integer milliseconds inside. Every default is written beside its reason or source.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, Literal, TypeAlias, TypedDict, get_args
+from urllib.parse import urlsplit
+
+from tallystick.errors import GeneralError
+
+Algorithm: TypeAlias = Literal["RS256", "ES256", "EdDSA"]
+SameSite: TypeAlias = Literal["lax", "strict", "none"]
+TransferMethod: TypeAlias = Literal["cookie", "header", "any"]
+
+PUBLIC: Final = "public"
+"""The default app and the default tenant (spec/cdi.md 1.4)."""
+
+MAX_COOKIE_BYTES: Final = 4096
+"""Name and value of one cookie together (RFC 6265bis section 5.6; ASVS V3.3.5)."""
+
+_APP_ID = re.compile(r"[a-z0-9-]{1,64}")
+
+
+class AntiCsrf(StrEnum):
+    """How a cookie-borne request proves that the app's own page sent it (spec/fdi.md 2.4)."""
+
+    VIA_TOKEN = "VIA_TOKEN"
+    VIA_CUSTOM_HEADER = "VIA_CUSTOM_HEADER"
+    NONE = "NONE"
+
+
+class Retirement(StrEnum):
+    """When a parent's grace begins to run (shared/rotation.md)."""
+
+    ON_FIRST_USE = "on_first_use"
+    """When a child is first seen in use. A lost answer costs nothing."""
+    AT_REFRESH = "at_refresh"
+    """When a child is first handed out, for fleets that verify by JWKS alone, where nobody sees the first use."""
+
+
+class Settings(TypedDict, total=False):
+    """The keyword arguments of :class:`Config`, for the facades' signatures."""
+
+    app_id: str
+    access_token_validity: timedelta
+    refresh_token_validity: timedelta
+    absolute_lifetime: timedelta
+    grace: timedelta
+    retirement: Retirement
+    algorithm: Algorithm
+    signing_key_interval: timedelta
+    max_session_data_bytes: int
+    api_domain: str | None
+    website_domain: str | None
+    api_base_path: str
+    access_token_path: str
+    refresh_token_path: str | None
+    cookie_domain: str | None
+    cookie_secure: bool | None
+    cookie_same_site: SameSite | None
+    anti_csrf: AntiCsrf | None
+    token_transfer_method: TransferMethod
+    session_expired_status_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings of a deployment. Raises :class:`GeneralError` (reason ``bad_config``) that names the setting, what
+    it was and what it may be.
+
+    ``app_id``
+        Which app's sessions these are, where several share one store.
+    ``access_token_validity``
+        How long an access token is accepted without asking the store: 1 hour. At least 1 second, whole seconds.
+    ``refresh_token_validity``
+        How long a session lives without use: 100 days. Each refresh that is put to use begins it anew.
+    ``absolute_lifetime``
+        How long a session lives at the most, whatever its use: 365 days.
+    ``grace``
+        For how long the refresh token's parent may still be refreshed after a child was first used: 10 seconds, 0 to
+        300. With 0, none at all (the strict reading of ASVS V10.4.5).
+    ``retirement``
+        When ``grace`` begins to run, see :class:`Retirement`.
+    ``algorithm``
+        What new signing keys sign with: RS256 (2048 bits; the fastest to verify), ES256 or EdDSA.
+    ``signing_key_interval``
+        How long a signing key signs: 168 hours. It is published before that and verifies after it.
+    ``max_session_data_bytes``
+        How large a session's data may be as JSON: 64 KiB.
+    ``api_domain``, ``website_domain``
+        Origins such as ``https://api.example.com``. From the two follow ``Secure``, ``SameSite`` and the anti-CSRF
+        mode. Without them the pages and the API are taken to be one site and ``Secure`` follows each request's
+        scheme.
+    ``api_base_path``
+        Where the middleware's own routes are: ``/auth``.
+    ``access_token_path``, ``refresh_token_path``, ``cookie_domain``, ``cookie_secure``, ``cookie_same_site``
+        Cookie attributes. The refresh token's cookie goes to the refresh route alone, unless told otherwise.
+    ``anti_csrf``
+        None for the computed default: VIA_CUSTOM_HEADER with ``SameSite=None``, else NONE (spec/fdi.md 2.4).
+    ``token_transfer_method``
+        ``cookie`` or ``header`` allows only that; ``any`` lets each client choose (spec/fdi.md 2.1).
+    ``session_expired_status_code``
+        The status of an answer without a session: 401. The browser SDK must be told of any other.
+    """
+
+    app_id: str = PUBLIC
+    access_token_validity: timedelta = timedelta(hours=1)
+    refresh_token_validity: timedelta = timedelta(days=100)
+    absolute_lifetime: timedelta = timedelta(days=365)
+    grace: timedelta = timedelta(seconds=10)
+    retirement: Retirement = Retirement.ON_FIRST_USE
+    algorithm: Algorithm = "RS256"
+    signing_key_interval: timedelta = timedelta(hours=168)
+    max_session_data_bytes: int = 64 * 1024
+    api_domain: str | None = None
+    website_domain: str | None = None
+    api_base_path: str = "/auth"
+    access_token_path: str = "/"
+    refresh_token_path: str | None = None
+    cookie_domain: str | None = None
+    cookie_secure: bool | None = None
+    cookie_same_site: SameSite | None = None
+    anti_csrf: AntiCsrf | None = None
+    token_transfer_method: TransferMethod = "any"
+    session_expired_status_code: int = 401
+
+    def __post_init__(self) -> None:
+        self._check_durations()
+        self._check_choices()
+        self._check_web()
+
+    def _check_durations(self) -> None:
+        for name in (
+            "access_token_validity",
+            "refresh_token_validity",
+            "absolute_lifetime",
+            "grace",
+            "signing_key_interval",
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, timedelta):
+                raise _refused(name, value, "a datetime.timedelta")
+        access = self.access_token_validity
+        if access < timedelta(seconds=1) or access % timedelta(seconds=1):
+            raise _refused("access_token_validity", access, "whole seconds, at least 1")
+        if self.refresh_token_validity <= access:
+            raise _refused(
+                "refresh_token_validity",
+                self.refresh_token_validity,
+                f"longer than access_token_validity ({access})",
+            )
+        if self.absolute_lifetime <= access:
+            raise _refused(
+                "absolute_lifetime",
+                self.absolute_lifetime,
+                f"longer than access_token_validity ({access})",
+            )
+        if not timedelta(0) <= self.grace <= timedelta(seconds=300):
+            raise _refused("grace", self.grace, "0 to 300 seconds")
+        if self.signing_key_interval < timedelta(seconds=1):
+            raise _refused("signing_key_interval", self.signing_key_interval, "at least 1 second")
+
+    def _check_choices(self) -> None:
+        if not isinstance(self.app_id, str) or not _APP_ID.fullmatch(self.app_id):
+            raise _refused("app_id", self.app_id, "1 to 64 characters of a-z, 0-9 and -")
+        if self.algorithm not in get_args(Algorithm):
+            raise _refused("algorithm", self.algorithm, "one of RS256, ES256, EdDSA")
+        if not isinstance(self.retirement, Retirement):
+            raise _refused("retirement", self.retirement, "a tallystick.Retirement")
+        if self.anti_csrf is not None and not isinstance(self.anti_csrf, AntiCsrf):
+            raise _refused("anti_csrf", self.anti_csrf, "a tallystick.AntiCsrf, or None")
+        if self.cookie_same_site not in (None, *get_args(SameSite)):
+            raise _refused("cookie_same_site", self.cookie_same_site, "'lax', 'strict', 'none', or None")
+        if self.token_transfer_method not in get_args(TransferMethod):
+            raise _refused("token_transfer_method", self.token_transfer_method, "'cookie', 'header' or 'any'")
+        if not isinstance(self.max_session_data_bytes, int) or self.max_session_data_bytes < 2:
+            raise _refused("max_session_data_bytes", self.max_session_data_bytes, "at least 2")
+
+    def _check_web(self) -> None:
+        for name in ("api_domain", "website_domain"):
+            value = getattr(self, name)
+            if value is not None and not _is_origin(value):
+                raise _refused(name, value, "an origin such as 'https://example.com', or None")
+        for name in ("api_base_path", "access_token_path", "refresh_token_path"):
+            value = getattr(self, name)
+            if value is not None and not _is_path(value):
+                raise _refused(name, value, "a path that begins with /")
+        if self.cookie_domain is not None and not _is_cookie_domain(self.cookie_domain):
+            raise _refused("cookie_domain", self.cookie_domain, "a domain such as 'example.com'")
+        if self.cookie_secure is not None and not isinstance(self.cookie_secure, bool):
+            raise _refused("cookie_secure", self.cookie_secure, "True, False or None")
+        if not isinstance(self.session_expired_status_code, int) or not (
+            400 <= self.session_expired_status_code <= 499 and self.session_expired_status_code != 403
+        ):
+            raise _refused(
+                "session_expired_status_code",
+                self.session_expired_status_code,
+                "a status from 400 to 499 other than 403, which is that of invalid claims",
+            )
+
+    @property
+    def auth_path(self) -> str:
+        """``api_base_path`` without a slash at its end; empty for the root."""
+        return self.api_base_path.rstrip("/")
+
+    @property
+    def refresh_path(self) -> str:
+        """The refresh route, and the path of the refresh token's cookie unless that is set."""
+        return f"{self.auth_path}/session/refresh"
+
+    @property
+    def refresh_cookie_path(self) -> str:
+        """The path of the refresh token's cookie."""
+        return self.refresh_path if self.refresh_token_path is None else self.refresh_token_path
+
+    @property
+    def secure(self) -> bool | None:
+        """What ``Secure`` is to be, or None where only the request can tell."""
+        if self.cookie_secure is not None:
+            return self.cookie_secure
+        return None if self.api_domain is None else self.api_domain.startswith("https://")
+
+
+def milliseconds(duration: timedelta) -> int:
+    """A duration as the whole milliseconds that are reckoned with inside."""
+    return duration // timedelta(milliseconds=1)
+
+
+def _refused(name: str, value: object, accepted: str) -> GeneralError:
+    return GeneralError(f"{name} is {value!r}, but must be {accepted}", reason="bad_config")
+
+
+def _is_origin(value: object) -> bool:
+    if not isinstance(value, str) or value != value.strip():
+        return False
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and parts.path in ("", "/")
+        and not (parts.query or parts.fragment or parts.username)
+    )
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"/[!-:<-~]*", value) is not None
+
+
+def _is_cookie_domain(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"\.?[A-Za-z0-9.-]{1,253}", value) is not None

@@ -1,0 +1,91 @@
+"""What a running deployment has in hand: its settings, its derived keys, its key ring, its clock and its dice.
+
+The clock and the dice come in from the facade, which is the only place where they are real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from tallystick.config import PUBLIC, Config, milliseconds
+from tallystick.protocol.derivation import DerivedKeys, derive_all
+from tallystick.protocol.keyring import Keyring, Schedule, empty_keyring
+from tallystick.protocol.rotation import Rule
+
+
+@dataclass(slots=True)
+class KeyState:
+    """The one thing in a deployment that changes: the picture of the store's signing keys.
+
+    A ring is replaced whole, so threads see the old one or the new one and never half of either.
+    """
+
+    ring: Keyring
+    is_renewing: bool = False
+    """One caller at a time looks for new keys while the others go on with what there is."""
+    missed_at: int = 0
+    """When a genuine key id was last looked for and not found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """All that the flows need besides the store."""
+
+    config: Config
+    secrets: tuple[DerivedKeys, ...] = field(repr=False)
+    rule: Rule
+    schedule: Schedule
+    access_token_validity: int
+    """In ms, as all durations here."""
+    refresh_token_validity: int
+    absolute_lifetime: int
+    clock: Callable[[], int] = field(repr=False)
+    """The present, in ms since the epoch."""
+    entropy: Callable[[int], bytes] = field(repr=False)
+    """So many bytes from a cryptographically secure source."""
+    new_private_key: Callable[[str], bytes] = field(repr=False)
+    """A new private key for an algorithm, as PKCS #8 DER."""
+    keys: KeyState = field(repr=False)
+
+    @property
+    def app_id(self) -> str:
+        """The app whose sessions these are."""
+        return self.config.app_id
+
+    def new_uuid(self) -> str:
+        """A random UUID (RFC 9562 version 4)."""
+        return str(UUID(bytes=self.entropy(16), version=4))
+
+    def new_handle(self, tenant_id: str) -> str:
+        """A new session handle: a UUID, and the tenant's id unless that is the public one (spec/cdi.md 2.12)."""
+        uuid = self.new_uuid()
+        return uuid if tenant_id == PUBLIC else f"{uuid}_{tenant_id}"
+
+
+def make_deployment(
+    config: Config,
+    secret: str | bytes | Sequence[str | bytes],
+    *,
+    clock: Callable[[], int],
+    entropy: Callable[[int], bytes],
+    new_private_key: Callable[[str], bytes],
+) -> Deployment:
+    """Derive everything from the settings. Raises :class:`GeneralError` for a secret that does not do."""
+    access = milliseconds(config.access_token_validity)
+    refresh = milliseconds(config.refresh_token_validity)
+    schedule = Schedule(milliseconds(config.signing_key_interval), access)
+    return Deployment(
+        config=config,
+        secrets=derive_all(secret, config.app_id),
+        rule=Rule(milliseconds(config.grace), refresh, config.retirement),
+        schedule=schedule,
+        access_token_validity=access,
+        refresh_token_validity=refresh,
+        absolute_lifetime=milliseconds(config.absolute_lifetime),
+        clock=clock,
+        entropy=entropy,
+        new_private_key=new_private_key,
+        keys=KeyState(empty_keyring(schedule, config.algorithm)),
+    )

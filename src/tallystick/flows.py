@@ -1,0 +1,417 @@
+"""Every sequence, once: what create, verify, refresh, revoke and the rest ask of the store, and in which order.
+
+A flow judges nothing itself, it carries out what ``protocol`` says. It reads the clock once, so that one operation
+happens at one instant. Lost races are judged anew, :data:`ATTEMPTS` times at the most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from tallystick import issuing
+from tallystick.calls import Flow, ask, work
+from tallystick.deployment import Deployment
+from tallystick.errors import (
+    GeneralError,
+    TokenTheftDetected,
+    TryRefreshToken,
+    Unauthorised,
+)
+from tallystick.protocol import input as given
+from tallystick.protocol.access_token import (
+    AccessToken,
+    UnknownKey,
+    open_access_token,
+    open_expired_access_token,
+)
+from tallystick.protocol.anti_csrf import (
+    check_anti_csrf,
+    check_anti_csrf_at_refresh,
+    mint_anti_csrf_token,
+)
+from tallystick.protocol.derivation import DerivedKeys
+from tallystick.protocol.encoding import hash_again
+from tallystick.protocol.keyring import (
+    WRAP_NONCE_BYTES,
+    Keyring,
+    SigningKey,
+    mint_key_row,
+    open_keyring,
+)
+from tallystick.protocol.liveness import is_alive, slide
+from tallystick.protocol.refresh_token import NONCE_BYTES, RefreshToken, open_envelope
+from tallystick.protocol.rotation import (
+    Accept,
+    Advance,
+    Ahead,
+    Ended,
+    Gone,
+    Mark,
+    Presented,
+    Reissue,
+    Reuse,
+    judge_database_check,
+    judge_first_use,
+    judge_refresh,
+)
+from tallystick.protocol.size import check_fits
+from tallystick.storage.interface import SessionStore
+from tallystick.types import (
+    CreatedSession,
+    FoundSession,
+    Json,
+    RegeneratedToken,
+    SessionInformation,
+    SessionRow,
+)
+
+ATTEMPTS: Final = 16
+"""How often a lost race is judged anew. Each loss means that another caller won, so this many are a storm."""
+
+PURGE_BATCH: Final = 1000
+MISS_COOLDOWN: Final = 1000
+"""For how long, in ms, a key that the store did not have is not looked for again."""
+
+_Opener: TypeAlias = Callable[[object, Keyring, Sequence[DerivedKeys], int], AccessToken | UnknownKey]
+
+
+# Create
+
+
+def create(
+    d: Deployment,
+    user_id: object,
+    jwt_payload: object,
+    session_data: object,
+    *,
+    tenant_id: object,
+    enable_anti_csrf: bool,
+) -> Flow[CreatedSession]:
+    """Begin a session. Everything is checked before the store is asked."""
+    now = d.clock()
+    user, tenant = given.check_user_id(user_id), given.check_tenant_id(tenant_id)
+    payload = given.check_jwt_payload(jwt_payload)
+    data = given.check_session_data(session_data, d.config.max_session_data_bytes)
+    handle, nonce = d.new_handle(tenant), d.entropy(NONCE_BYTES)
+    check_fits(user, handle, tenant, payload)
+    key = yield from _signing_key(d, now)
+    first = issuing.mint_first(d, handle, nonce, has_anti_csrf=bool(enable_anti_csrf))
+    absolute_expires_at = now + d.absolute_lifetime
+    row = SessionRow(
+        app_id=d.app_id,
+        tenant_id=tenant,
+        handle=handle,
+        user_id=user,
+        generation=first.generation,
+        line=hash_again(first.hash1),
+        previous=None,
+        used_at=None,
+        nonce=nonce,
+        jwt_payload=given.encode_json(payload),
+        session_data=given.encode_json(data),
+        created_at=now,
+        expires_at=slide(now, d.refresh_token_validity, absolute_expires_at),
+        absolute_expires_at=absolute_expires_at,
+    )
+    created = issuing.issue(d, row, first, key, now)
+    yield from ask(SessionStore.insert_session, row)
+    return created
+
+
+# Verify
+
+
+def verify(
+    d: Deployment,
+    access_token: object,
+    anti_csrf_token: object,
+    id_refresh_token: object,
+    *,
+    do_anti_csrf_check: bool,
+    check_database: bool,
+) -> Flow[FoundSession]:
+    """Verify an access token. The usual one needs no store call at all."""
+    now = d.clock()
+    if id_refresh_token is None or id_refresh_token == "":
+        raise Unauthorised(
+            "there is no id-refresh token, so there is no session",
+            reason="no_id_refresh_token",
+        )
+    token = yield from _open(d, access_token, open_access_token, now)
+    if do_anti_csrf_check:
+        check_anti_csrf(token.anti_csrf_token, anti_csrf_token)
+    if token.parent_hash1 is None and not check_database:
+        return issuing.find(token)
+    return (yield from _verify_in_store(d, token, now))
+
+
+def _verify_in_store(d: Deployment, token: AccessToken, now: int) -> Flow[FoundSession]:
+    for _ in range(ATTEMPTS):
+        row = yield from ask(SessionStore.load_session, d.app_id, token.handle)
+        if token.parent_hash1 is None:
+            verdict = judge_database_check(row, given.encode_json(token.jwt_payload), now)
+        else:
+            verdict = judge_first_use(row, token.refresh_hash1, token.parent_hash1, now, d.rule)
+        if row is None or isinstance(verdict, Ended):
+            raise _no_session()
+        if isinstance(verdict, Accept):
+            return issuing.find(token, given.decode_json(row.jwt_payload))
+        if (yield from _write(row, verdict.mark)):
+            key = yield from _signing_key(d, now)
+            return issuing.find_and_replace(d, row, token, key, now)
+    raise _contended()
+
+
+def _write(row: SessionRow, mark: Mark | None) -> Flow[bool]:
+    """Write the mark, if there is one; false where the row has moved on meanwhile."""
+    if mark is None:
+        return True
+    return (yield from ask(SessionStore.mark_used, row.app_id, row.handle, row.line, mark.used_at, mark.expires_at))
+
+
+def _open(d: Deployment, text: object, opener: _Opener, now: int) -> Flow[AccessToken]:
+    """Open an access token, if need be with a key that another process has made meanwhile."""
+    if text is None or text == "":
+        raise TryRefreshToken("there is no access token", reason="missing_token")
+    opened = opener(text, d.keys.ring, d.secrets, now)
+    if isinstance(opened, UnknownKey) and not 0 <= now - d.keys.missed_at < MISS_COOLDOWN:
+        ring = yield from _load_keys(d, now)
+        opened = opener(text, ring, d.secrets, now)
+        if isinstance(opened, UnknownKey):
+            d.keys.missed_at = now
+    if isinstance(opened, UnknownKey):
+        raise TryRefreshToken("the access token's key is not in the store", reason="unknown_key")
+    return opened
+
+
+# Refresh
+
+
+def refresh(
+    d: Deployment,
+    refresh_token: object,
+    anti_csrf_token: object,
+    *,
+    enable_anti_csrf: bool | None = None,
+) -> Flow[CreatedSession]:
+    """Carry out the verdict on a refresh token (shared/rotation.md).
+
+    ``enable_anti_csrf`` None keeps the session as it was created.
+    """
+    now = d.clock()
+    envelope = open_envelope(refresh_token, d.secrets)
+    if envelope.token.has_anti_csrf:
+        expected = mint_anti_csrf_token(envelope.keys.anti_csrf, envelope.token.text)
+        check_anti_csrf_at_refresh(expected, anti_csrf_token)
+    has_anti_csrf = envelope.token.has_anti_csrf if enable_anti_csrf is None else enable_anti_csrf
+    for _ in range(ATTEMPTS):
+        row = yield from ask(SessionStore.load_session, d.app_id, envelope.token.handle)
+        if row is None:
+            raise _no_session()
+        token = envelope.open(row.nonce)
+        moved = yield from _carry_out_refresh(d, row, token, now)
+        if moved is not None:
+            key = yield from _signing_key(d, now)
+            child = issuing.mint_child(d, moved, token, has_anti_csrf=has_anti_csrf)
+            return issuing.issue(d, moved, child, key, now)
+    raise _contended()
+
+
+def _carry_out_refresh(d: Deployment, row: SessionRow, token: RefreshToken, now: int) -> Flow[SessionRow | None]:
+    """The row as it is after the verdict, or None where another caller was faster."""
+    presented = Presented(token.generation, token.hash1, token.parent_hash1)
+    match judge_refresh(row, presented, now, d.rule):
+        case Reissue(mark):
+            return row if (yield from _write(row, mark)) else None
+        case Advance(step):
+            won = yield from ask(SessionStore.advance_line, row.app_id, row.handle, row.line, step)
+            return row if won else None
+        case Reuse(kind):
+            yield from ask(SessionStore.delete_sessions, row.app_id, [row.handle])
+            raise TokenTheftDetected(row.handle, row.user_id, reason=kind.value)
+        case Ahead():
+            raise Unauthorised(
+                "the refresh token is newer than its session: was the store restored from a backup?",
+                reason="ahead",
+            )
+        case Gone():
+            raise _no_session()
+
+
+# Revoke and list
+
+
+def revoke(d: Deployment, handles: object) -> Flow[list[str]]:
+    """End sessions, expired or not. The handles of those that were there, in the order given."""
+    wanted = list(dict.fromkeys(filter(given.could_be_handle, given.check_handles(handles))))
+    if not wanted:
+        return []
+    deleted = set((yield from ask(SessionStore.delete_sessions, d.app_id, wanted)))
+    return [handle for handle in wanted if handle in deleted]
+
+
+def revoke_user(d: Deployment, user_id: object, tenant_id: object) -> Flow[list[str]]:
+    """End all sessions of a user, in one tenant or (None) in all."""
+    user, tenant = given.check_user_id(user_id), _optional_tenant(tenant_id)
+    return (yield from ask(SessionStore.delete_sessions_of_user, d.app_id, user, tenant))
+
+
+def list_user(d: Deployment, user_id: object, tenant_id: object) -> Flow[list[str]]:
+    """The handles of a user's living sessions, oldest first."""
+    user, tenant = given.check_user_id(user_id), _optional_tenant(tenant_id)
+    return (yield from ask(SessionStore.list_handles_of_user, d.app_id, user, tenant, d.clock()))
+
+
+def purge(d: Deployment) -> Flow[int]:
+    """Delete what is over, in batches, and the signing keys that are retired. How many sessions there were."""
+    now, purged = d.clock(), 0
+    while True:
+        batch = yield from ask(SessionStore.purge_sessions, d.app_id, now, PURGE_BATCH)
+        purged += batch
+        if batch < PURGE_BATCH:
+            break
+    yield from ask(SessionStore.purge_keys, d.app_id, now - d.schedule.lifetime)
+    return purged
+
+
+# Look up and update, by handle
+
+
+def load(d: Deployment, handle: object) -> Flow[SessionInformation | None]:
+    """What the store knows of a living session, or None."""
+    row = yield from _load_alive(d, handle, d.clock())
+    return None if row is None else issuing.describe(row)
+
+
+def update_data(d: Deployment, handle: object, data: object) -> Flow[bool]:
+    """Replace a session's data; false if there is no such session."""
+    text = given.encode_json(given.check_session_data(data, d.config.max_session_data_bytes))
+    if not given.could_be_handle(given.check_handle(handle)):
+        return False
+    return (yield from ask(SessionStore.update_session_data, d.app_id, str(handle), text, d.clock()))
+
+
+def update_payload(d: Deployment, handle: object, payload: object) -> Flow[bool]:
+    """Replace a session's JWT payload; false if there is no such session."""
+    now, checked = d.clock(), given.check_jwt_payload(payload)
+    row = yield from _load_alive(d, handle, now)
+    if row is None:
+        return False
+    check_fits(row.user_id, row.handle, row.tenant_id, checked)
+    text = given.encode_json(checked)
+    return (yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now))
+
+
+def merge_payload(d: Deployment, handle: object, update: object) -> Flow[bool]:
+    """Merge into a session's JWT payload; null removes a key. False if there is no such session.
+
+    Two that merge at once both take effect: the second sees the first one's result.
+    """
+    now, checked = d.clock(), given.check_jwt_payload(update)
+    for _ in range(ATTEMPTS):
+        row = yield from _load_alive(d, handle, now)
+        if row is None:
+            return False
+        merged = given.merge_payload(given.decode_json(row.jwt_payload), checked)
+        check_fits(row.user_id, row.handle, row.tenant_id, merged)
+        text = given.encode_json(merged)
+        if text == row.jwt_payload or (
+            yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now, row.jwt_payload)
+        ):
+            return True
+    raise _contended()
+
+
+def regenerate(d: Deployment, access_token: object, jwt_payload: object) -> Flow[RegeneratedToken]:
+    """Give an access token another payload, and the session too; None keeps the stored one."""
+    now = d.clock()
+    payload = None if jwt_payload is None else given.check_jwt_payload(jwt_payload)
+    token = yield from _open(d, access_token, open_expired_access_token, now)
+    row = yield from _load_alive(d, token.handle, now)
+    if row is None:
+        raise _no_session()
+    if payload is None:
+        payload = given.decode_json(row.jwt_payload)
+    else:
+        check_fits(row.user_id, row.handle, row.tenant_id, payload)
+        text = given.encode_json(payload)
+        if not (yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now)):
+            raise _no_session()
+    has_expired = token.expires_at < now
+    key = None if has_expired else (yield from _signing_key(d, now))
+    return issuing.regenerate(d, token, payload, key, now)
+
+
+def _load_alive(d: Deployment, handle: object, now: int) -> Flow[SessionRow | None]:
+    name = given.check_handle(handle)
+    if not given.could_be_handle(name):
+        return None
+    row = yield from ask(SessionStore.load_session, d.app_id, name)
+    return row if row is not None and is_alive(row, now) else None
+
+
+# Keys
+
+
+def jwks(d: Deployment) -> Flow[Json]:
+    """The public keys that verify this deployment's access tokens."""
+    now = d.clock()
+    yield from _signing_key(d, now)
+    return d.keys.ring.jwks(now)
+
+
+def _signing_key(d: Deployment, now: int) -> Flow[SigningKey]:
+    """The key to sign with, made first if it is time."""
+    key = d.keys.ring.signing_key(now)
+    if d.keys.ring.is_due(now) and (key is None or not d.keys.is_renewing):
+        d.keys.is_renewing = True
+        try:
+            ring = yield from _renew_keys(d, now)
+        finally:
+            d.keys.is_renewing = False
+        key = ring.signing_key(now)
+    if key is None:
+        raise GeneralError("there is no signing key to sign with", reason="no_signing_key")
+    return key
+
+
+def _renew_keys(d: Deployment, now: int) -> Flow[Keyring]:
+    """Look what the store has, and add the next key if nobody has. Of several at once one adds, and all use that."""
+    for _ in range(ATTEMPTS):
+        ring = yield from _load_keys(d, now)
+        if not ring.is_due(now):
+            return ring
+        der: bytes = yield from work("making a signing key", lambda: d.new_private_key(d.config.algorithm))
+        row = mint_key_row(
+            der,
+            secret=d.secrets[0],
+            app_id=d.app_id,
+            algorithm=d.config.algorithm,
+            sequence=ring.highest_sequence + 1,
+            now=now,
+            nonce=d.entropy(WRAP_NONCE_BYTES),
+        )
+        yield from ask(SessionStore.insert_key, row)
+    raise _contended()
+
+
+def _load_keys(d: Deployment, now: int) -> Flow[Keyring]:
+    rows = yield from ask(SessionStore.load_keys, d.app_id)
+    d.keys.ring = open_keyring(rows, d.secrets, d.schedule, d.config.algorithm, d.keys.ring, now)
+    return d.keys.ring
+
+
+# What is said in several places
+
+
+def _optional_tenant(tenant_id: object) -> str | None:
+    return None if tenant_id is None else given.check_tenant_id(tenant_id)
+
+
+def _no_session() -> Unauthorised:
+    return Unauthorised("there is no such session, or it is over", reason="no_session")
+
+
+def _contended() -> GeneralError:
+    return GeneralError(f"the session changed {ATTEMPTS} times while this request looked at it", reason="contended")

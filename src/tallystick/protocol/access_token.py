@@ -1,0 +1,189 @@
+"""Access tokens: JWTs of version 5 (spec/cdi.md 3.1), verified without a store.
+
+The header is compared as text with those of our own keys, so algorithm confusion, ``none``, ``jku``, ``jwk``, ``zip``
+and the like find no key (RFC 8725 sections 3.1, 3.6, 3.10). The signature is checked before any claim is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.config import MAX_COOKIE_BYTES
+from tallystick.errors import TryRefreshToken
+from tallystick.protocol.derivation import DerivedKeys
+from tallystick.protocol.encoding import decode_base64url, encode_base64url
+from tallystick.protocol.keyring import JwtHeader, Keyring, SigningKey, is_genuine_kid
+from tallystick.types import Json
+
+MAX_ACCESS_TOKEN: Final = MAX_COOKIE_BYTES - len("sAccessToken")
+"""Longest token in characters, as it must fit a cookie together with its name."""
+
+RESERVED_CLAIMS: Final = (
+    "sub",
+    "exp",
+    "iat",
+    "tId",
+    "rsub",
+    "sessionHandle",
+    "refreshTokenHash1",
+    "parentRefreshTokenHash1",
+    "antiCsrfToken",
+)
+"""The claims that are Tallystick's own (spec/cdi.md 3.1.4). All others are the app's JWT payload."""
+
+_RESERVED: Final = frozenset(RESERVED_CLAIMS)
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_header: Final = msgspec.json.Decoder(JwtHeader, strict=True).decode
+
+
+class _Claims(msgspec.Struct):
+    """The reserved claims and their types; absence of one is an error, null only where it says so."""
+
+    sub: str
+    exp: int
+    iat: int
+    tId: str  # noqa: N815 - the wire's name
+    rsub: str
+    sessionHandle: str  # noqa: N815
+    refreshTokenHash1: str  # noqa: N815
+    parentRefreshTokenHash1: str | None  # noqa: N815
+    antiCsrfToken: str | None  # noqa: N815
+
+
+_decode_claims: Final = msgspec.json.Decoder(_Claims, strict=True).decode
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """The content of an access token. ``expires_at`` and ``created_at`` in ms, always whole seconds."""
+
+    handle: str
+    user_id: str
+    tenant_id: str
+    created_at: int
+    expires_at: int
+    refresh_hash1: str = field(repr=False)
+    parent_hash1: str | None = field(repr=False)
+    anti_csrf_token: str | None = field(repr=False)
+    jwt_payload: Json = field(repr=False)
+
+    def claims(self) -> Json:
+        """All claims, ours first and the app's in their order: the order is part of the contract, as browsers compare
+        payloads as text (spec/fdi.md P-60)."""
+        return {
+            "sub": self.user_id,
+            "exp": self.expires_at // 1000,
+            "iat": self.created_at // 1000,
+            "tId": self.tenant_id,
+            "rsub": self.user_id,
+            "sessionHandle": self.handle,
+            "refreshTokenHash1": self.refresh_hash1,
+            "parentRefreshTokenHash1": self.parent_hash1,
+            "antiCsrfToken": self.anti_csrf_token,
+            **self.jwt_payload,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownKey:
+    """The token names a key that is ours but is not in the ring: another process has made it since."""
+
+    kid: str
+
+
+def mint_access_token(token: AccessToken, key: SigningKey) -> str:
+    """Sign ``token``."""
+    body = f"{key.header}.{encode_base64url(msgspec.json.encode(token.claims()))}"
+    return f"{body}.{encode_base64url(key.signer.sign(body.encode('ascii')))}"
+
+
+def open_access_token(
+    text: object, ring: Keyring, secrets: Sequence[DerivedKeys], now: int
+) -> AccessToken | UnknownKey:
+    """Verify an access token; its expiry too.
+
+    Raises :class:`TryRefreshToken` with reason ``malformed``, ``unknown_key``, ``bad_signature`` or ``expired``.
+    """
+    opened = open_expired_access_token(text, ring, secrets, now)
+    # Strict, so that a token lives through the whole of its last second (spec/cdi.md 3.1.3).
+    if isinstance(opened, AccessToken) and opened.expires_at < now:
+        raise TryRefreshToken("the access token has expired", reason="expired")
+    return opened
+
+
+def open_expired_access_token(
+    text: object, ring: Keyring, secrets: Sequence[DerivedKeys], now: int
+) -> AccessToken | UnknownKey:
+    """Verify an access token in everything but its expiry. Raises as :func:`open_access_token`."""
+    header, payload, signature_text = _split(text)
+    key = ring.find(header, now)
+    if key is None:
+        return _judge_unknown_header(header, ring, secrets, now)
+    signature = decode_base64url(signature_text)
+    if signature is None or not key.signer.verify(signature, f"{header}.{payload}".encode("ascii")):
+        raise TryRefreshToken("the access token's signature is wrong", reason="bad_signature")
+    raw = decode_base64url(payload)
+    if raw is None:
+        raise _malformed()
+    return _read_claims(raw)
+
+
+def parse_access_token(text: object) -> Json | None:
+    """The claims of a token that looks like ours, or None. Nothing is verified: this only tells our tokens from other
+    systems' Bearer tokens (spec/fdi.md 1.6), and reads back a token that we have just made."""
+    try:
+        header, payload, _ = _split(text)
+        raw_header, raw = decode_base64url(header), decode_base64url(payload)
+        if raw_header is None or raw is None:
+            return None
+        parsed = _decode_header(raw_header)
+        _decode_claims(raw)
+        return _decode_object(raw) if parsed.typ == "JWT" else None
+    except (TryRefreshToken, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _split(text: object) -> tuple[str, str, str]:
+    if not isinstance(text, str) or not text.isascii() or not 0 < len(text) <= MAX_ACCESS_TOKEN:
+        raise _malformed()
+    parts = text.split(".", 3)
+    if len(parts) != 3:
+        raise _malformed()
+    return parts[0], parts[1], parts[2]
+
+
+def _judge_unknown_header(header: str, ring: Keyring, secrets: Sequence[DerivedKeys], now: int) -> UnknownKey:
+    raw = decode_base64url(header)
+    try:
+        parsed = _decode_header(raw or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise _malformed() from None
+    if not is_genuine_kid(parsed.kid, secrets, ring.schedule, now):
+        raise TryRefreshToken("the access token was not signed by a key of ours", reason="unknown_key")
+    return UnknownKey(parsed.kid)
+
+
+def _read_claims(raw: bytes) -> AccessToken:
+    try:
+        ours, every = _decode_claims(raw), _decode_object(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise _malformed() from None
+    return AccessToken(
+        handle=ours.sessionHandle,
+        user_id=ours.sub,
+        tenant_id=ours.tId,
+        created_at=ours.iat * 1000,
+        expires_at=ours.exp * 1000,
+        refresh_hash1=ours.refreshTokenHash1,
+        parent_hash1=ours.parentRefreshTokenHash1,
+        anti_csrf_token=ours.antiCsrfToken,
+        jwt_payload={name: every[name] for name in every if name not in _RESERVED},
+    )
+
+
+def _malformed() -> TryRefreshToken:
+    return TryRefreshToken("the access token is malformed", reason="malformed")

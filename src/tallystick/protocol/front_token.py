@@ -1,0 +1,16 @@
+"""The front token: what the browser SDK may read of a session (spec/fdi.md 1.5)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+import msgspec
+
+from tallystick.protocol.access_token import AccessToken
+
+
+def make_front_token(token: AccessToken) -> str:
+    """Standard base64, padded, of compact UTF-8 JSON: expiry in ms, user id, and all claims in the token's own
+    order."""
+    content = {"ate": token.expires_at, "uid": token.user_id, "up": token.claims()}
+    return b64encode(msgspec.json.encode(content)).decode("ascii")

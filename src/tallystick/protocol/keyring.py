@@ -1,0 +1,226 @@
+"""Signing keys: which one signs, which ones verify, and when the next one is due.
+
+Every process holds a :class:`Keyring`, a frozen picture of the store's keys, and looks again when it falls due. The
+life of a key, with I = signing interval, V = validity of an access token, O = overlap (spec/cdi.md 3.3)::
+
+    created        created + O                created + I            created + I + 2V
+       │ published      │ signs                    │ verifies only           │ retired
+       └────────────────┴──────────────────────────┴─────────────────────────┘
+                                  next key created ┘ O before that
+
+So a verifier that reads the published keys at least once every O never meets a key it does not know, and nothing is
+retired before the last token it signed has expired.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tallystick.errors import GeneralError
+from tallystick.protocol.derivation import DerivedKeys
+from tallystick.protocol.encoding import encode_base64url
+from tallystick.protocol.signing import Signer, load_signer
+from tallystick.types import KeyRow
+
+MAX_OVERLAP: Final = 60_000
+"""How long a key is published before it signs, in ms, unless the interval is short."""
+
+WRAP_NONCE_BYTES: Final = 12
+_KID_TAG_BYTES: Final = 12
+_KID = re.compile(r"d-([0-9]{1,15})-([0-9]{1,10})-([A-Za-z0-9_-]{16})")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long keys live, in ms."""
+
+    interval: int
+    token_validity: int
+
+    @property
+    def overlap(self) -> int:
+        """A fifth of a short interval, so that keys do not fall due faster than they are used."""
+        return min(MAX_OVERLAP, self.interval // 5)
+
+    @property
+    def lifetime(self) -> int:
+        """From a key's creation to its retirement."""
+        return self.interval + 2 * self.token_validity
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """One key, ready for use. ``header`` is the encoded JWS header of every token it signs."""
+
+    kid: str
+    sequence: int
+    created_at: int
+    signer: Signer = field(repr=False)
+    header: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """The keys of one app, newest first."""
+
+    schedule: Schedule
+    algorithm: str
+    keys: tuple[SigningKey, ...]
+    by_header: dict[str, SigningKey] = field(repr=False)
+    """A token's key, found by the very text of its header: a header that is not ours to the letter finds none."""
+    highest_sequence: int
+    """The highest in the store, readable here or not."""
+
+    def signing_key(self, now: int) -> SigningKey | None:
+        """The key that signs at ``now``: the newest that has been published for long enough, else the newest."""
+        usable = [key for key in self.keys if key.signer.algorithm == self.algorithm and self._may_sign(key, now)]
+        ripe = [key for key in usable if now >= key.created_at + self.schedule.overlap]
+        return ripe[0] if ripe else (usable[0] if usable else None)
+
+    def is_due(self, now: int) -> bool:
+        """Whether it is time to look for, or make, the next key."""
+        newest = next((k for k in self.keys if k.signer.algorithm == self.algorithm), None)
+        if newest is None:
+            return True
+        return now + self.schedule.overlap > newest.created_at + self.schedule.interval
+
+    def find(self, header: str, now: int) -> SigningKey | None:
+        """The key that signed a token with this encoded header, or None if it is not here or retired."""
+        key = self.by_header.get(header)
+        return key if key is not None and not self._is_retired(key.created_at, now) else None
+
+    def jwks(self, now: int) -> dict[str, Any]:
+        """The public keys as a JWK Set (RFC 7517 section 5), newest first."""
+        return {
+            "keys": [
+                {
+                    **key.signer.public_members(),
+                    "kid": key.kid,
+                    "alg": key.signer.algorithm,
+                    "use": "sig",
+                }
+                for key in self.keys
+                if not self._is_retired(key.created_at, now)
+            ]
+        }
+
+    def _may_sign(self, key: SigningKey, now: int) -> bool:
+        return now < key.created_at + self.schedule.interval
+
+    def _is_retired(self, created_at: int, now: int) -> bool:
+        return now > created_at + self.schedule.lifetime
+
+
+class JwtHeader(msgspec.Struct, forbid_unknown_fields=True):
+    """The header of an access token, whole: nothing else may stand in it (RFC 8725 section 3.10)."""
+
+    alg: str
+    kid: str
+    typ: str
+    version: str
+
+
+def empty_keyring(schedule: Schedule, algorithm: str) -> Keyring:
+    """A ring that is due: what a process has before it first asks the store."""
+    return Keyring(schedule, algorithm, (), {}, 0)
+
+
+def open_keyring(
+    rows: Iterable[KeyRow],
+    secrets: Sequence[DerivedKeys],
+    schedule: Schedule,
+    algorithm: str,
+    known: Keyring,
+    now: int,
+) -> Keyring:
+    """Make a ring of the store's rows. Keys that ``known`` has are not decrypted again.
+
+    Rows that no secret opens are passed over, as their secret may have been dropped on purpose. Where not one opens, a
+    wrong secret is far more likely, and going on would sign everybody out: raises :class:`GeneralError`
+    (``wrong_secret``).
+    """
+    rows = list(rows)
+    fresh = [row for row in rows if now <= row.created_at + schedule.lifetime]
+    held = {key.kid: key for key in known.keys}
+    opened = [held.get(row.kid) or _open_key(row, secrets) for row in fresh]
+    keys = sorted((k for k in opened if k is not None), key=lambda k: -k.sequence)
+    if fresh and not keys:
+        raise GeneralError(
+            "none of the signing keys in the store opens with this secret, so it is not the one that made them. "
+            "Give the former secret too: secret=[new, former]. If it is lost, delete the rows of "
+            "tallystick_signing_keys: everybody will have to sign in again.",
+            reason="wrong_secret",
+        )
+    return Keyring(
+        schedule,
+        algorithm,
+        tuple(keys),
+        {key.header: key for key in keys},
+        max((row.sequence for row in rows), default=0),
+    )
+
+
+def mint_key_row(
+    der: bytes,
+    *,
+    secret: DerivedKeys,
+    app_id: str,
+    algorithm: str,
+    sequence: int,
+    now: int,
+    nonce: bytes,
+) -> KeyRow:
+    """Seal a new private key (PKCS #8 DER) for the store. ``nonce`` is 12 random bytes."""
+    kid = f"d-{now}-{sequence}-{_kid_tag(secret, now, sequence)}"
+    sealed = nonce + AESGCM(secret.wrapping).encrypt(nonce, der, _bound_to(kid, algorithm))
+    return KeyRow(app_id, sequence, kid, algorithm, now, sealed)
+
+
+def is_genuine_kid(kid: str, secrets: Sequence[DerivedKeys], schedule: Schedule, now: int) -> bool:
+    """Tell whether we once gave out this key id and its key can still be in use.
+
+    This is what lets a process look for a key that another one has just made, and yet never ask the store about a key
+    id that a stranger made up.
+    """
+    match = _KID.fullmatch(kid)
+    if match is None or now > int(match[1]) + schedule.lifetime:
+        return False
+    created_at, sequence, tag = int(match[1]), int(match[2]), match[3].encode("ascii")
+    return any(hmac.compare_digest(_kid_tag(keys, created_at, sequence).encode("ascii"), tag) for keys in secrets)
+
+
+def _kid_tag(keys: DerivedKeys, created_at: int, sequence: int) -> str:
+    text = f"{created_at}/{sequence}".encode("ascii")
+    return encode_base64url(hmac.digest(keys.kid, text, "sha256")[:_KID_TAG_BYTES])
+
+
+def _open_key(row: KeyRow, secrets: Sequence[DerivedKeys]) -> SigningKey | None:
+    nonce, ciphertext = row.sealed[:WRAP_NONCE_BYTES], row.sealed[WRAP_NONCE_BYTES:]
+    for keys in secrets:
+        try:
+            der = AESGCM(keys.wrapping).decrypt(nonce, ciphertext, _bound_to(row.kid, row.algorithm))
+            signer = load_signer(row.algorithm, der)
+        except (InvalidTag, ValueError):
+            continue
+        header = JwtHeader(alg=row.algorithm, kid=row.kid, typ="JWT", version="5")
+        return SigningKey(
+            row.kid,
+            row.sequence,
+            row.created_at,
+            signer,
+            encode_base64url(msgspec.json.encode(header)),
+        )
+    return None
+
+
+def _bound_to(kid: str, algorithm: str) -> bytes:
+    """Associated data: a sealed key put under another row's name does not open."""
+    return f"{kid}/{algorithm}".encode("ascii")

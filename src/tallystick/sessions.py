@@ -1,0 +1,247 @@
+"""The synchronous facade. Each method is one flow, run on the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+from tallystick import flows
+from tallystick.calls import Flow, run
+from tallystick.config import PUBLIC, Config, Settings
+from tallystick.edges import DEFAULT_URL, Secret, deploy, report
+from tallystick.errors import SessionError
+from tallystick.storage.interface import SessionStore
+from tallystick.storage.opening import open_store
+from tallystick.types import (
+    OMITTED,
+    CreatedSession,
+    FoundSession,
+    Json,
+    Omitted,
+    RegeneratedToken,
+    SessionInformation,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+T = TypeVar("T")
+
+
+class Sessions:
+    """Sessions for synchronous code. One for a process; any number of threads may use it.
+
+    ``url``
+        Where sessions live: ``sqlite:///file.db`` (the default is ``sqlite:///tallystick.db``), ``postgresql://...``,
+        ``memory://``; or the app's own SQLAlchemy ``Engine``; or a store of your own.
+    ``secret``
+        At least 32 bytes, or a list of them, newest first: older ones are still accepted. By default from
+        ``TALLYSTICK_SECRET``, and with an SQLite file from one beside it that is made when it is missing.
+    ``migrate``
+        Whether to bring the database's tables up to date. None: on SQLite yes, elsewhere no.
+    ``clock``, ``entropy``
+        For tests: the present in ms since the epoch, and so many random bytes.
+    ``settings``
+        See :class:`tallystick.Config`.
+
+    Raises :class:`GeneralError` where a setting, the secret or the URL does not do. The store is connected to at the
+    first call, or by :meth:`open`. Every method raises :class:`GeneralError` (``store_failed``, with its cause) where
+    the store is broken, and :class:`BadInput` for what a session cannot hold.
+    """
+
+    def __init__(
+        self,
+        url: str | Engine | SessionStore = DEFAULT_URL,
+        *,
+        secret: Secret | None = None,
+        migrate: bool | None = None,
+        clock: Callable[[], int] | None = None,
+        entropy: Callable[[int], bytes] | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        self._deployment = deploy(url, secret, settings, clock, entropy)
+        self._store = open_store(url, migrate=migrate)
+
+    def create_new_session(
+        self,
+        user_id: str,
+        jwt_payload: Mapping[str, Any] | None = None,
+        session_data: Mapping[str, Any] | None = None,
+        *,
+        tenant_id: str = PUBLIC,
+        enable_anti_csrf: bool = False,
+    ) -> CreatedSession:
+        """Begin a session for a user whom the app has just authenticated.
+
+        ``jwt_payload`` goes into the access token, where the client can read it; ``session_data`` stays on the
+        server. Both are JSON objects. Call it at every sign-in, never on a GET (ASVS V7.2.4, V7.6.2).
+        """
+        return self._run(
+            flows.create(
+                self._deployment,
+                user_id,
+                jwt_payload,
+                session_data,
+                tenant_id=tenant_id,
+                enable_anti_csrf=enable_anti_csrf,
+            )
+        )
+
+    def get_session(
+        self,
+        access_token: str | None,
+        anti_csrf_token: str | None = None,
+        do_anti_csrf_check: bool = True,
+        id_refresh_token: str | Omitted | None = OMITTED,
+        *,
+        check_database: bool = False,
+    ) -> FoundSession:
+        """Verify an access token; usually without asking the store.
+
+        If the result has an ``access_token``, the response must set it. The anti-CSRF token is checked only if the
+        session was created with one. ``id_refresh_token`` None or "" means that the client has no session; omitted,
+        it is not looked at. ``check_database`` asks the store whether the session still is, and for its present
+        payload.
+
+        Raises :class:`TryRefreshToken` where the token is missing, expired or not good, or the anti-CSRF check fails;
+        :class:`Unauthorised` where there is no such session.
+        """
+        return self._run(
+            flows.verify(
+                self._deployment,
+                access_token,
+                anti_csrf_token,
+                id_refresh_token,
+                do_anti_csrf_check=do_anti_csrf_check,
+                check_database=check_database,
+            )
+        )
+
+    def refresh_session(
+        self,
+        refresh_token: str,
+        anti_csrf_token: str | None = None,
+        *,
+        enable_anti_csrf: bool | None = None,
+    ) -> CreatedSession:
+        """Exchange a refresh token for new tokens.
+
+        With an ``anti_csrf_token``, it must be the session's; None does not check it, as in the 1.0.X interface.
+        ``enable_anti_csrf`` None keeps the session as it was created; True or False changes it.
+
+        Raises :class:`Unauthorised` where there is no such session or the token is not one of ours;
+        :class:`TokenTheftDetected` where the token was used before by another holder: then the session is revoked.
+        """
+        return self._run(
+            flows.refresh(
+                self._deployment,
+                refresh_token,
+                anti_csrf_token,
+                enable_anti_csrf=enable_anti_csrf,
+            )
+        )
+
+    def revoke_session(self, handle: str) -> bool:
+        """End a session. False if there was none. Access tokens that are out stay good until they expire, except where
+        ``check_database`` is asked for."""
+        return bool(self._run(flows.revoke(self._deployment, [handle])))
+
+    def revoke_sessions(self, handles: Iterable[str]) -> list[str]:
+        """End several sessions. The handles of those that there were, in the order given."""
+        return self._run(flows.revoke(self._deployment, handles))
+
+    def revoke_all_sessions_for_user(self, user_id: str, *, tenant_id: str | None = None) -> list[str]:
+        """End all sessions of a user, in one tenant or (None) in all. The handles of those that there were."""
+        return self._run(flows.revoke_user(self._deployment, user_id, tenant_id))
+
+    def get_all_session_handles_for_user(self, user_id: str, *, tenant_id: str | None = None) -> list[str]:
+        """The handles of a user's living sessions, oldest first, in one tenant or (None) in all."""
+        return self._run(flows.list_user(self._deployment, user_id, tenant_id))
+
+    def get_session_information(self, handle: str) -> SessionInformation | None:
+        """What the store knows of a session; None if there is no such session."""
+        return self._run(flows.load(self._deployment, handle))
+
+    def get_session_data(self, handle: str) -> Json | None:
+        """A session's data; None if there is no such session."""
+        found = self._run(flows.load(self._deployment, handle))
+        return None if found is None else found.session_data
+
+    def update_session_data(self, handle: str, data: Mapping[str, Any]) -> bool:
+        """Replace a session's data, whole. False if there is no such session."""
+        return self._run(flows.update_data(self._deployment, handle, data))
+
+    def get_jwt_payload(self, handle: str) -> Json | None:
+        """A session's JWT payload as stored; None if there is no such session."""
+        found = self._run(flows.load(self._deployment, handle))
+        return None if found is None else found.jwt_payload
+
+    def update_jwt_payload(self, handle: str, payload: Mapping[str, Any]) -> bool:
+        """Replace a session's JWT payload, whole. False if there is no such session.
+
+        The client's access token shows it after the next refresh, a :meth:`get_session` with ``check_database``, or a
+        :meth:`regenerate_access_token`.
+        """
+        return self._run(flows.update_payload(self._deployment, handle, payload))
+
+    def merge_into_jwt_payload(self, handle: str, update: Mapping[str, Any]) -> bool:
+        """Merge into the top level of a session's JWT payload; a null value removes a key. False if there is no such
+        session. Two merges at once both take effect. When it shows: as :meth:`update_jwt_payload`."""
+        return self._run(flows.merge_payload(self._deployment, handle, update))
+
+    def regenerate_access_token(
+        self, access_token: str, jwt_payload: Mapping[str, Any] | None = None
+    ) -> RegeneratedToken:
+        """Make the access token carry another payload at once, with its expiry unchanged; the session keeps it too.
+        None for the payload takes the stored one. The result's ``access_token`` is None where the one presented has
+        expired.
+
+        Raises :class:`TryRefreshToken` for a token that is not good, :class:`Unauthorised` where there is no session.
+        """
+        return self._run(flows.regenerate(self._deployment, access_token, jwt_payload))
+
+    def get_jwks(self) -> Json:
+        """The public signing keys as a JWK Set (RFC 7517), for others who verify access tokens."""
+        return self._run(flows.jwks(self._deployment))
+
+    def purge_expired(self) -> int:
+        """Delete expired sessions and retired signing keys; how many sessions there were. Run it now and then: what has
+        expired is refused in any case, and only takes up room."""
+        return self._run(flows.purge(self._deployment))
+
+    @property
+    def config(self) -> Config:
+        """The settings."""
+        return self._deployment.config
+
+    def open(self) -> Self:
+        """Connect to the store, check its schema and have a signing key ready. Without it, the first call does so."""
+        self._store.open()
+        self.get_jwks()
+        return self
+
+    def close(self) -> None:
+        """Let go of the store's connections. The app's own engine is left alone."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(app_id={self.config.app_id!r}, store={type(self._store).__name__})"
+
+    def _run(self, flow: Flow[T]) -> T:
+        try:
+            return run(flow, self._store)
+        except SessionError as error:
+            report(error)
+            raise

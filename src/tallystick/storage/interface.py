@@ -1,0 +1,124 @@
+"""The contract of a store: thirteen atomic steps, besides opening and closing it.
+
+A method is one step that happens whole or not at all, also when the process dies in the middle and whatever other
+processes do meanwhile. A store holds no clock, mints nothing and judges nothing: instants are arguments (ms since the
+epoch), and what must be true of the row at that moment is part of the step (compare-and-swap). Absence is a value. A
+store that cannot do its work raises whatever its driver raises; the flows turn that into
+:class:`~tallystick.GeneralError`.
+
+Rows of one ``app_id`` are invisible to any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tallystick.types import KeyRow, LineStep, SessionRow
+
+
+class SessionStore(Protocol):
+    """A store for synchronous code. It is used by many threads at once."""
+
+    def insert_session(self, row: SessionRow) -> None:
+        """Keep a new session. Its handle is new: a second row with the same is an error."""
+        ...
+
+    def load_session(self, app_id: str, handle: str) -> SessionRow | None:
+        """The session as it is, expired or not; None if there is none."""
+        ...
+
+    def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
+        """Write ``step`` if the line still is ``expected_line``; tell whether it was. Of many at once, one wins."""
+        ...
+
+    def mark_used(self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> bool:
+        """Set ``used_at`` and ``expires_at`` if the line still is ``expected_line`` and ``used_at`` was never set for
+        it; tell whether that was so."""
+        ...
+
+    def update_jwt_payload(
+        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+    ) -> bool:
+        """Replace the payload (JSON text) of a session that is alive at ``now`` and, with ``expected``, whose payload
+        is that very text; tell whether there was one."""
+        ...
+
+    def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
+        """Replace the data (JSON text) of a session that is alive at ``now``; tell whether there was one."""
+        ...
+
+    def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
+        """Delete these, expired or not. The handles that were there, in any order; each once, also if many delete the
+        same at once."""
+        ...
+
+    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
+        """Delete all sessions of a user, in one tenant or (None) in all. The handles, in any order."""
+        ...
+
+    def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
+        """The handles of a user's sessions that are alive at ``now``, oldest first."""
+        ...
+
+    def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
+        """Delete at most ``limit`` sessions that are over at ``now``; how many there were."""
+        ...
+
+    def load_keys(self, app_id: str) -> list[KeyRow]:
+        """All signing keys, newest first."""
+        ...
+
+    def insert_key(self, row: KeyRow) -> bool:
+        """Keep a new signing key, unless the app has one of this sequence already; tell whether it was kept."""
+        ...
+
+    def purge_keys(self, app_id: str, created_before: int) -> int:
+        """Delete the signing keys created before an instant, but never the newest; how many there were."""
+        ...
+
+    def open(self) -> None:
+        """Connect, and make sure that the schema is the one this version needs. Called again, it does nothing."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all connections. Called again, it does nothing."""
+        ...
+
+
+class AsyncSessionStore(Protocol):
+    """The same contract for asynchronous code: see :class:`SessionStore` for what each method promises."""
+
+    async def insert_session(self, row: SessionRow) -> None: ...
+
+    async def load_session(self, app_id: str, handle: str) -> SessionRow | None: ...
+
+    async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool: ...
+
+    async def mark_used(
+        self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int
+    ) -> bool: ...
+
+    async def update_jwt_payload(
+        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+    ) -> bool: ...
+
+    async def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool: ...
+
+    async def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]: ...
+
+    async def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]: ...
+
+    async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]: ...
+
+    async def purge_sessions(self, app_id: str, now: int, limit: int) -> int: ...
+
+    async def load_keys(self, app_id: str) -> list[KeyRow]: ...
+
+    async def insert_key(self, row: KeyRow) -> bool: ...
+
+    async def purge_keys(self, app_id: str, created_before: int) -> int: ...
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,183 @@
+"""The reference store: dictionaries in this process. For tests, and to read what the contract means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from threading import Lock
+
+from tallystick.types import KeyRow, LineStep, SessionRow
+
+
+class MemoryStore:
+    """Sessions in memory; gone with the process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._sessions: dict[tuple[str, str], SessionRow] = {}
+        self._keys: dict[tuple[str, int], KeyRow] = {}
+
+    def insert_session(self, row: SessionRow) -> None:
+        with self._lock:
+            if (row.app_id, row.handle) in self._sessions:
+                raise KeyError(f"there is a session {row.handle} already")
+            self._sessions[row.app_id, row.handle] = row
+
+    def load_session(self, app_id: str, handle: str) -> SessionRow | None:
+        return self._sessions.get((app_id, handle))
+
+    def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
+        with self._lock:
+            row = self._sessions.get((app_id, handle))
+            if row is None or row.line != expected_line:
+                return False
+            self._sessions[app_id, handle] = replace(
+                row,
+                generation=step.generation,
+                line=step.line,
+                previous=step.previous,
+                used_at=step.used_at,
+                expires_at=step.expires_at,
+            )
+            return True
+
+    def mark_used(self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> bool:
+        with self._lock:
+            row = self._sessions.get((app_id, handle))
+            if row is None or row.line != expected_line or row.used_at is not None:
+                return False
+            self._sessions[app_id, handle] = replace(row, used_at=used_at, expires_at=expires_at)
+            return True
+
+    def update_jwt_payload(
+        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+    ) -> bool:
+        with self._lock:
+            row = self._sessions.get((app_id, handle))
+            if row is None or _is_over(row, now):
+                return False
+            if expected is not None and row.jwt_payload != expected:
+                return False
+            self._sessions[app_id, handle] = replace(row, jwt_payload=jwt_payload)
+            return True
+
+    def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
+        with self._lock:
+            row = self._sessions.get((app_id, handle))
+            if row is None or _is_over(row, now):
+                return False
+            self._sessions[app_id, handle] = replace(row, session_data=session_data)
+            return True
+
+    def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
+        with self._lock:
+            return [h for h in dict.fromkeys(handles) if self._sessions.pop((app_id, h), None)]
+
+    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
+        with self._lock:
+            found = self._of_user(app_id, user_id, tenant_id)
+            for row in found:
+                del self._sessions[app_id, row.handle]
+            return [row.handle for row in found]
+
+    def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
+        with self._lock:
+            found = self._of_user(app_id, user_id, tenant_id)
+        return [row.handle for row in found if not _is_over(row, now)]
+
+    def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
+        with self._lock:
+            over = [key for key, row in self._sessions.items() if key[0] == app_id and _is_over(row, now)][:limit]
+            for key in over:
+                del self._sessions[key]
+            return len(over)
+
+    def load_keys(self, app_id: str) -> list[KeyRow]:
+        with self._lock:
+            rows = [row for row in self._keys.values() if row.app_id == app_id]
+        return sorted(rows, key=lambda row: -row.sequence)
+
+    def insert_key(self, row: KeyRow) -> bool:
+        with self._lock:
+            return self._keys.setdefault((row.app_id, row.sequence), row) is row
+
+    def purge_keys(self, app_id: str, created_before: int) -> int:
+        with self._lock:
+            of_app = [row for row in self._keys.values() if row.app_id == app_id]
+            newest = max((row.sequence for row in of_app), default=0)
+            old = [r for r in of_app if r.created_at < created_before and r.sequence != newest]
+            for row in old:
+                del self._keys[row.app_id, row.sequence]
+            return len(old)
+
+    def open(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do: what is here stays until the process ends."""
+
+    def _of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[SessionRow]:
+        found = [
+            row
+            for row in self._sessions.values()
+            if row.app_id == app_id and row.user_id == user_id and tenant_id in (None, row.tenant_id)
+        ]
+        return sorted(found, key=lambda row: (row.created_at, row.handle))
+
+
+class AsyncMemoryStore:
+    """The same for asynchronous code; give it a :class:`MemoryStore` to share its sessions."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self._store = store or MemoryStore()
+
+    async def insert_session(self, row: SessionRow) -> None:
+        self._store.insert_session(row)
+
+    async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
+        return self._store.load_session(app_id, handle)
+
+    async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
+        return self._store.advance_line(app_id, handle, expected_line, step)
+
+    async def mark_used(self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> bool:
+        return self._store.mark_used(app_id, handle, expected_line, used_at, expires_at)
+
+    async def update_jwt_payload(
+        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+    ) -> bool:
+        return self._store.update_jwt_payload(app_id, handle, jwt_payload, now, expected)
+
+    async def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
+        return self._store.update_session_data(app_id, handle, session_data, now)
+
+    async def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
+        return self._store.delete_sessions(app_id, handles)
+
+    async def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
+        return self._store.delete_sessions_of_user(app_id, user_id, tenant_id)
+
+    async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
+        return self._store.list_handles_of_user(app_id, user_id, tenant_id, now)
+
+    async def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
+        return self._store.purge_sessions(app_id, now, limit)
+
+    async def load_keys(self, app_id: str) -> list[KeyRow]:
+        return self._store.load_keys(app_id)
+
+    async def insert_key(self, row: KeyRow) -> bool:
+        return self._store.insert_key(row)
+
+    async def purge_keys(self, app_id: str, created_before: int) -> int:
+        return self._store.purge_keys(app_id, created_before)
+
+    async def open(self) -> None:
+        self._store.open()
+
+    async def close(self) -> None:
+        self._store.close()
+
+
+def _is_over(row: SessionRow, now: int) -> bool:
+    return now >= min(row.expires_at, row.absolute_expires_at)

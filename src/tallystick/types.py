@@ -1,0 +1,175 @@
+"""The values that cross a border: what the store keeps and what the facades give back.
+
+All are frozen. Instants are integer milliseconds since the Unix epoch (names end in ``_at``, or follow the interface of
+spec/fdi.md 3.1: ``expiry``, ``created_time``). Token strings and hashes never appear in a ``repr``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+"""A JSON object, decoded."""
+
+
+class _Omission(Enum):
+    """An argument that was not given, where None says something else."""
+
+    OMITTED = "omitted"
+
+    def __repr__(self) -> str:
+        return "<omitted>"
+
+
+Omitted: TypeAlias = Literal[_Omission.OMITTED]
+OMITTED: Final = _Omission.OMITTED
+
+
+# What the store keeps
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One session, as a store keeps it. No token is stored, only double hashes of refresh tokens.
+
+    ``line`` and ``previous`` are 32 bytes each (spec/cdi.md 3.0: hash2); ``jwt_payload`` and ``session_data`` are JSON
+    text, so that a store never needs to understand them and can compare them.
+    """
+
+    app_id: str
+    tenant_id: str
+    handle: str
+    user_id: str
+    generation: int
+    line: bytes = field(repr=False)
+    previous: bytes | None = field(repr=False)
+    used_at: int | None
+    """When a child of the line was first used, or None."""
+    nonce: bytes = field(repr=False)
+    jwt_payload: str = field(repr=False)
+    session_data: str = field(repr=False)
+    created_at: int
+    expires_at: int
+    """Slides with each step of the rotation."""
+    absolute_expires_at: int
+    """Never moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineStep:
+    """What an Advance writes: the child takes over as the line (shared/rotation.md)."""
+
+    generation: int
+    line: bytes = field(repr=False)
+    previous: bytes = field(repr=False)
+    used_at: int | None
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """One signing key, as a store keeps it. ``sealed`` is the private key, encrypted under the deployment's secret."""
+
+    app_id: str
+    sequence: int
+    """Counts up from 1 in each app. Two processes that make a key at once make the same number, and one of them
+    loses."""
+    kid: str
+    algorithm: str
+    created_at: int
+    sealed: bytes = field(repr=False)
+
+
+# What the facades give back
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """Who is signed in. ``handle`` is no secret."""
+
+    handle: str
+    user_id: str
+    jwt_payload: Json
+    tenant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """A token with its times (ms)."""
+
+    token: str = field(repr=False)
+    expiry: int
+    created_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class CookieTokenInfo:
+    """A token with its times (ms) and the attributes of the cookie that should carry it. ``domain`` is None for a
+    host-only cookie."""
+
+    token: str = field(repr=False)
+    expiry: int
+    created_time: int
+    cookie_path: str
+    cookie_secure: bool
+    domain: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedSession:
+    """All that the client must get after a sign-in or a refresh."""
+
+    session: SessionInfo
+    access_token: CookieTokenInfo
+    refresh_token: CookieTokenInfo
+    id_refresh_token: TokenInfo
+    anti_csrf_token: str | None = field(repr=False)
+    """None where the session was created without anti-CSRF."""
+    front_token: str = field(repr=False)
+    """What the browser SDK reads: user id, expiry and claims, in base64. No proof of anything (spec/fdi.md 1.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSession:
+    """A verified session."""
+
+    session: SessionInfo
+    access_token: CookieTokenInfo | None
+    """None, or a replacement that the response must set."""
+    front_token: str | None = field(default=None, repr=False)
+    """Goes with the replacement."""
+    has_anti_csrf: bool = False
+    """Whether the session was created with an anti-CSRF token."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegeneratedToken:
+    """A session with its new payload, and the access token that carries it: None if the one presented has expired,
+    so that the payload shows after the next refresh (spec/cdi.md 2.5)."""
+
+    session: SessionInfo
+    access_token: CookieTokenInfo | None
+    front_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInformation:
+    """What the store knows of a session (spec/fdi.md 3.6). ``expiry`` and ``time_created`` in ms."""
+
+    session_handle: str
+    user_id: str
+    tenant_id: str
+    expiry: int
+    time_created: int
+    jwt_payload: Json
+    session_data: Json
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimValidationError:
+    """Why one claim validator refused."""
+
+    id: str
+    reason: Json | None = None
