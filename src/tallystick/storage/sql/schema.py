@@ -1,0 +1,56 @@
+"""The tables. Columns stand in the order of the fields of :mod:`tallystick.types`, so that a row is its value."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, String, Table, Text
+
+REVISIONS: Final = ("0001",)
+"""Every schema that there ever was, oldest first, so that a database can be judged without loading Alembic."""
+
+HEAD: Final = REVISIONS[-1]
+"""The schema that this version of Tallystick needs."""
+
+VERSION_TABLE: Final = "tallystick_version"
+"""Alembic's table, under a name of our own: the app may use Alembic too, in the same database."""
+
+metadata: Final = MetaData(
+    # Named by us, so that a later migration can name what it changes on every database.
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+sessions: Final = Table(
+    "tallystick_sessions",
+    metadata,
+    Column("app_id", String(64), primary_key=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("handle", String(255), primary_key=True),
+    Column("user_id", String(128), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("line", LargeBinary(32), nullable=False),
+    Column("previous", LargeBinary(32)),
+    Column("used_at", BigInteger),
+    Column("nonce", LargeBinary(16), nullable=False),
+    Column("jwt_payload", Text, nullable=False),
+    Column("session_data", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("absolute_expires_at", BigInteger, nullable=False),
+    Index(None, "app_id", "user_id"),
+    Index(None, "expires_at"),
+)
+
+signing_keys: Final = Table(
+    "tallystick_signing_keys",
+    metadata,
+    Column("app_id", String(64), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("kid", String(128), nullable=False),
+    Column("algorithm", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
