@@ -1,0 +1,202 @@
+"""From a URL to an engine. What each database needs to be safe and quick is decided here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlalchemy import URL, Dialect, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, InvalidRequestError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from tallystick.errors import GeneralError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+AT_ONCE: Final = 15
+"""How many connections an engine has at the most."""
+
+WAIT_SECONDS: Final = 5
+"""How long to wait for a connection, for SQLite's one writer, or for a server that does not answer."""
+
+SYNC_DRIVERS: Final = {"sqlite": "pysqlite", "postgresql": "psycopg"}
+ASYNC_DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "psycopg"}
+EXTRAS: Final = {"aiosqlite": "aiosqlite", "psycopg": "postgresql"}
+"""What to install for a driver: ``tallystick[extra]``."""
+
+_SQLITE_BUSY: Final = 5
+
+E = TypeVar("E")
+
+
+def make_engine(url: URL) -> Engine:
+    """An engine for synchronous code. Raises :class:`GeneralError` for a driver that is missing, or asynchronous."""
+    url = _with_driver(url, SYNC_DRIVERS)
+    if _load_dialect(url).is_async:
+        raise _wrong_facade(url, "AsyncSessions")
+    engine = _make(create_engine, url, _sync_pool(url))
+    _set_up(engine, url)
+    return engine
+
+
+def make_async_engine(url: URL) -> AsyncEngine:
+    """An engine for asynchronous code. Raises :class:`GeneralError` for a driver that is missing, or synchronous."""
+    url = _with_driver(url, ASYNC_DRIVERS)
+    _load_dialect(url)
+
+    def create(url: URL, **options: object) -> AsyncEngine:
+        # Needs greenlet, which is no dependency of synchronous code.
+        from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+
+        return create_async_engine(url, **options)
+
+    try:
+        engine = _make(create, url, _async_pool(url))
+    except InvalidRequestError as error:
+        raise _wrong_facade(url, "Sessions") from error
+    _set_up(engine.sync_engine, url)
+    return engine
+
+
+def is_file(url: URL) -> bool:
+    """Tell whether the database is an SQLite file, as against one in memory or on a server."""
+    return sqlite_file(url) is not None
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """Where an SQLite database is; None if it is in memory, or not SQLite."""
+    name = url.database or ""
+    if name.startswith("file:") and "uri" in url.query:
+        name = name.removeprefix("file:")
+    in_memory = name in ("", ":memory:") or url.query.get("mode") == "memory"
+    return Path(name) if url.get_backend_name() == "sqlite" and not in_memory else None
+
+
+def name_database(url: URL) -> str:
+    """A URL to show to people: without its password, and without options, among which might be another."""
+    plain = url.set(drivername=url.get_backend_name(), query={})
+    return plain.render_as_string(hide_password=True)
+
+
+def _with_driver(url: URL, drivers: dict[str, str]) -> URL:
+    name = url.get_backend_name()
+    return url if "+" in url.drivername else url.set(drivername=f"{name}+{drivers[name]}")
+
+
+def _load_dialect(url: URL) -> type[Dialect]:
+    try:
+        return url.get_dialect()
+    except ArgumentError as error:
+        raise GeneralError(f"there is no driver {url.drivername}", reason="bad_url") from error
+
+
+def _make(create: Callable[..., E], url: URL, pool: dict[str, object]) -> E:
+    try:
+        return create(
+            url,
+            isolation_level="AUTOCOMMIT",
+            # A rollback when a connection goes back would do nothing in AUTOCOMMIT, at the price of a turn of
+            # aiosqlite's thread: measured, 480 µs a statement with it and 260 without.
+            skip_autocommit_rollback=True,
+            hide_parameters=True,  # errors go to logs, and parameters are people's data
+            connect_args=_connect_args(url),
+            **pool,
+        )
+    except ImportError as error:
+        raise _missing_driver(url.get_driver_name(), error) from error
+
+
+def _missing_driver(driver: str, error: ImportError) -> GeneralError:
+    extra = EXTRAS.get(driver)
+    package = f'"tallystick[{extra}]"' if extra else driver
+    return GeneralError(
+        f"the driver {driver} is not installed ({error.name or error}): pip install {package}",
+        reason="missing_driver",
+    )
+
+
+def _connect_args(url: URL) -> dict[str, object]:
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": WAIT_SECONDS, "check_same_thread": False}
+    name = "timeout" if url.get_driver_name() == "asyncpg" else "connect_timeout"
+    return {} if name in url.query else {name: WAIT_SECONDS}
+
+
+def _sync_pool(url: URL) -> dict[str, object]:
+    if url.get_backend_name() == "sqlite" and not is_file(url):
+        # The one connection is the database, so it is lent to one thread at a time: sqlite3 asks the connection, not
+        # the statement, how many rows were changed, and could answer with another thread's number.
+        return _queue(1) | {"poolclass": QueuePool}
+    return _queue(AT_ONCE) | {"pool_pre_ping": not is_file(url)}
+
+
+def _async_pool(url: URL) -> dict[str, object]:
+    if url.get_backend_name() == "sqlite" and not is_file(url):
+        return {"poolclass": StaticPool}  # aiosqlite's thread runs one statement after another
+    # Without a limit of its own: SQLAlchemy's queue for those who wait belongs for ever to the first event loop in
+    # which someone waited. AsyncSqlStore keeps to the limit instead.
+    return {"pool_size": AT_ONCE, "max_overflow": -1, "pool_pre_ping": not is_file(url)}
+
+
+def _queue(size: int) -> dict[str, object]:
+    return {"pool_size": size, "max_overflow": 0, "pool_timeout": WAIT_SECONDS}
+
+
+def _set_up(engine: Engine, url: URL) -> None:
+    if is_file(url):
+        event.listen(engine, "connect", _set_up_sqlite)
+    if is_file(url) or url.get_backend_name() != "sqlite":
+        _part_at_fork(engine)
+
+
+def _part_at_fork(engine: Engine) -> None:
+    """After a fork (a server that loads the app before it forks its workers), parent and child must not speak over one
+    socket: each would get answers meant for the other, other people's sessions. The child connects anew, and keeps what
+    it inherited untouched: to close an SQLite connection there harms the parent's (sqlite.org/howtocorrupt.html 2.6).
+    """
+    reference = weakref.ref(engine)
+    inherited: list[object] = []
+
+    def part() -> None:
+        engine = reference()
+        if engine is not None:
+            inherited.append(engine.pool)
+            engine.dispose(close=False)
+
+    os.register_at_fork(after_in_child=part)
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """WAL, so that readers never wait. FULL, so that what was acknowledged outlives a power cut: in WAL mode the
+    default NORMAL may lose the last commits, and with them a sign-in or a revocation."""
+    cursor = connection.cursor()
+    _set_wal_mode(cursor.execute)
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _set_wal_mode(execute: Callable[[str], object]) -> None:
+    """Ask again while others ask at the same moment: SQLite does not apply its own waiting time to this."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            execute("PRAGMA journal_mode=WAL")
+        except Exception as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != _SQLITE_BUSY:
+                raise
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _wrong_facade(url: URL, facade: str) -> GeneralError:
+    return GeneralError(f"{url.drivername} is for tallystick.{facade}", reason="wrong_facade")

@@ -1,0 +1,211 @@
+"""The contract of :mod:`tallystick.storage.interface` as SQL.
+
+Each step is one statement on a connection in AUTOCOMMIT: so it is atomic by itself, nothing can be left half done or
+uncommitted, and it costs one round trip. The statements are built once, here. A compare-and-swap is an UPDATE whose
+WHERE holds what is expected; on PostgreSQL a racer that had to wait has its WHERE looked at again (READ COMMITTED).
+
+Where several rows go at once they are first locked in the order of their handles: two calls that delete the same
+sessions in different orders would otherwise deadlock. SQLite has one writer at a time and no such clause.
+"""
+# ruff: noqa: D103 - what each function promises is written in the interface, and only there
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.dml import ReturningDelete
+
+from tallystick.storage.sql.schema import sessions, signing_keys
+from tallystick.types import KeyRow, LineStep, SessionRow
+
+HANDLES_AT_ONCE: Final = 500
+"""Old SQLite takes 999 parameters in a statement."""
+
+_row = sessions.c
+_key = signing_keys.c
+_app_id: Final[BindParameter[str]] = bindparam("of_app_id")
+_handle: Final[BindParameter[str]] = bindparam("of_handle")
+_now: Final[BindParameter[int]] = bindparam("now")
+_is_it: Final = and_(_row.app_id == _app_id, _row.handle == _handle)
+_is_expected_line: Final = _row.line == bindparam("expected_line")
+_is_alive: Final = and_(_row.expires_at > _now, _row.absolute_expires_at > _now)
+_is_over: Final = or_(_row.expires_at <= _now, _row.absolute_expires_at <= _now)
+
+
+def _of_user(in_tenant: bool) -> ColumnElement[bool]:
+    of_user = and_(_row.app_id == _app_id, _row.user_id == bindparam("of_user_id"))
+    return and_(of_user, _row.tenant_id == bindparam("of_tenant_id")) if in_tenant else of_user
+
+
+def _delete(picked: Select[str]) -> ReturningDelete[str]:
+    # As a CTE, PostgreSQL picks once; a plain subquery it may run again for each row, and then delete beyond a limit.
+    # RETURNING also where only a number is wanted: sqlite3 counts no rows for a statement that begins with WITH.
+    handles = select(picked.cte("picked").c.handle)
+    return delete(sessions).where(_row.app_id == _app_id, _row.handle.in_(handles)).returning(_row.handle)
+
+
+def _delete_in_order(condition: ColumnElement[bool]) -> ReturningDelete[str]:
+    return _delete(select(_row.handle).where(condition).order_by(_row.handle).with_for_update())
+
+
+_INSERT_SESSION: Final = insert(sessions)
+_LOAD_SESSION: Final = select(sessions).where(_is_it)
+_ADVANCE_LINE: Final = (
+    update(sessions)
+    .where(_is_it, _is_expected_line)
+    .values({name: bindparam(f"new_{name}") for name in LineStep.__slots__})
+)
+_MARK_USED: Final = (
+    update(sessions)
+    .where(_is_it, _is_expected_line, _row.used_at.is_(None))
+    .values(used_at=bindparam("new_used_at"), expires_at=bindparam("new_expires_at"))
+)
+_UPDATE_JWT_PAYLOAD: Final = update(sessions).where(_is_it, _is_alive).values(jwt_payload=bindparam("new_jwt_payload"))
+_SWAP_JWT_PAYLOAD: Final = _UPDATE_JWT_PAYLOAD.where(_row.jwt_payload == bindparam("expected"))
+_UPDATE_SESSION_DATA: Final = (
+    update(sessions).where(_is_it, _is_alive).values(session_data=bindparam("new_session_data"))
+)
+_DELETE_SESSIONS: Final = _delete_in_order(
+    and_(_row.app_id == _app_id, _row.handle.in_(bindparam("handles", expanding=True)))
+)
+_DELETE_SESSIONS_OF_USER: Final = {in_tenant: _delete_in_order(_of_user(in_tenant)) for in_tenant in (False, True)}
+_LIST_HANDLES_OF_USER: Final = {
+    in_tenant: select(_row.handle).where(_of_user(in_tenant), _is_alive).order_by(_row.created_at, _row.handle)
+    for in_tenant in (False, True)
+}
+_PURGE_SESSIONS: Final = _delete(
+    select(_row.handle)
+    .where(_row.app_id == _app_id, _is_over)
+    .limit(bindparam("at_most"))
+    # What someone else is at is left for the next purge: a purge never waits, so it is part of no deadlock.
+    .with_for_update(skip_locked=True)
+)
+_LOAD_KEYS: Final = select(signing_keys).where(_key.app_id == _app_id).order_by(_key.sequence.desc())
+_INSERT_KEY: Final = insert(signing_keys)
+_newest = signing_keys.alias("newest")
+_PURGE_KEYS: Final = delete(signing_keys).where(
+    _key.app_id == _app_id,
+    _key.created_at < bindparam("created_before"),
+    _key.sequence < select(func.max(_newest.c.sequence)).where(_newest.c.app_id == _app_id).scalar_subquery(),
+)
+
+
+def insert_session(connection: Connection, row: SessionRow) -> None:
+    connection.execute(_INSERT_SESSION, asdict(row))
+
+
+def load_session(connection: Connection, app_id: str, handle: str) -> SessionRow | None:
+    found = connection.execute(_LOAD_SESSION, _it(app_id, handle)).one_or_none()
+    return None if found is None else SessionRow(*found)
+
+
+def advance_line(connection: Connection, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
+    new = {f"new_{name}": getattr(step, name) for name in LineStep.__slots__}
+    return _swap(connection, _ADVANCE_LINE, _it(app_id, handle) | {"expected_line": expected_line} | new)
+
+
+def mark_used(
+    connection: Connection,
+    app_id: str,
+    handle: str,
+    expected_line: bytes,
+    used_at: int,
+    expires_at: int,
+) -> bool:
+    new = {"new_used_at": used_at, "new_expires_at": expires_at}
+    return _swap(connection, _MARK_USED, _it(app_id, handle) | {"expected_line": expected_line} | new)
+
+
+def update_jwt_payload(
+    connection: Connection,
+    app_id: str,
+    handle: str,
+    jwt_payload: str,
+    now: int,
+    expected: str | None = None,
+) -> bool:
+    values = _it(app_id, handle) | {"new_jwt_payload": jwt_payload, "now": now}
+    if expected is None:
+        return _swap(connection, _UPDATE_JWT_PAYLOAD, values)
+    return _swap(connection, _SWAP_JWT_PAYLOAD, values | {"expected": expected})
+
+
+def update_session_data(connection: Connection, app_id: str, handle: str, session_data: str, now: int) -> bool:
+    values = _it(app_id, handle) | {"new_session_data": session_data, "now": now}
+    return _swap(connection, _UPDATE_SESSION_DATA, values)
+
+
+def delete_sessions(connection: Connection, app_id: str, handles: Sequence[str]) -> list[str]:
+    """Beyond :data:`HANDLES_AT_ONCE` handles, each so many are one step of their own."""
+    wanted = sorted(set(handles))
+    deleted: list[str] = []
+    for start in range(0, len(wanted), HANDLES_AT_ONCE):
+        some = wanted[start : start + HANDLES_AT_ONCE]
+        found = connection.execute(_DELETE_SESSIONS, {"of_app_id": app_id, "handles": some})
+        deleted += found.scalars()
+    return deleted
+
+
+def delete_sessions_of_user(connection: Connection, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
+    statement = _DELETE_SESSIONS_OF_USER[tenant_id is not None]
+    return list(connection.execute(statement, _user(app_id, user_id, tenant_id)).scalars())
+
+
+def list_handles_of_user(
+    connection: Connection, app_id: str, user_id: str, tenant_id: str | None, now: int
+) -> list[str]:
+    statement = _LIST_HANDLES_OF_USER[tenant_id is not None]
+    values = _user(app_id, user_id, tenant_id) | {"now": now}
+    return list(connection.execute(statement, values).scalars())
+
+
+def purge_sessions(connection: Connection, app_id: str, now: int, limit: int) -> int:
+    values = {"of_app_id": app_id, "now": now, "at_most": limit}
+    return len(connection.execute(_PURGE_SESSIONS, values).all())
+
+
+def load_keys(connection: Connection, app_id: str) -> list[KeyRow]:
+    return [KeyRow(*found) for found in connection.execute(_LOAD_KEYS, {"of_app_id": app_id})]
+
+
+def insert_key(connection: Connection, row: KeyRow) -> bool:
+    try:
+        connection.execute(_INSERT_KEY, asdict(row))
+    except IntegrityError:
+        return False
+    return True
+
+
+def purge_keys(connection: Connection, app_id: str, created_before: int) -> int:
+    values = {"of_app_id": app_id, "created_before": created_before}
+    return connection.execute(_PURGE_KEYS, values).rowcount
+
+
+def _it(app_id: str, handle: str) -> dict[str, object]:
+    return {"of_app_id": app_id, "of_handle": handle}
+
+
+def _user(app_id: str, user_id: str, tenant_id: str | None) -> dict[str, object]:
+    return {"of_app_id": app_id, "of_user_id": user_id, "of_tenant_id": tenant_id}
+
+
+def _swap(connection: Connection, statement: Update, values: dict[str, object]) -> bool:
+    return connection.execute(statement, values).rowcount == 1

@@ -1,0 +1,222 @@
+"""The two stores. Each method is one statement, run on a connection of the engine's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine
+
+from tallystick.storage.sql import statements
+from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS
+from tallystick.storage.sql.revision import ensure_schema, load_revision
+from tallystick.types import KeyRow, LineStep, SessionRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SqlStore:
+    """Sessions in an SQL database, for synchronous code.
+
+    ``owned`` says whether :meth:`close` lets go of the engine's connections: not where the app made the engine.
+    ``migrate``: see :func:`~tallystick.storage.sql.revision.ensure_schema`.
+    """
+
+    def __init__(self, engine: Engine, *, owned: bool, migrate: bool | None = None) -> None:
+        self._engine = engine
+        self._is_owned = owned
+        self._migrate = migrate
+        self._is_open = False
+        self._opening = Lock()
+
+    def insert_session(self, row: SessionRow) -> None:
+        self._run(statements.insert_session, row)
+
+    def load_session(self, app_id: str, handle: str) -> SessionRow | None:
+        return self._run(statements.load_session, app_id, handle)
+
+    def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
+        return self._run(statements.advance_line, app_id, handle, expected_line, step)
+
+    def mark_used(self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> bool:
+        return self._run(statements.mark_used, app_id, handle, expected_line, used_at, expires_at)
+
+    def update_jwt_payload(
+        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+    ) -> bool:
+        return self._run(statements.update_jwt_payload, app_id, handle, jwt_payload, now, expected)
+
+    def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
+        return self._run(statements.update_session_data, app_id, handle, session_data, now)
+
+    def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
+        return self._run(statements.delete_sessions, app_id, handles)
+
+    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
+        return self._run(statements.delete_sessions_of_user, app_id, user_id, tenant_id)
+
+    def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
+        return self._run(statements.list_handles_of_user, app_id, user_id, tenant_id, now)
+
+    def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
+        return self._run(statements.purge_sessions, app_id, now, limit)
+
+    def load_keys(self, app_id: str) -> list[KeyRow]:
+        return self._run(statements.load_keys, app_id)
+
+    def insert_key(self, row: KeyRow) -> bool:
+        return self._run(statements.insert_key, row)
+
+    def purge_keys(self, app_id: str, created_before: int) -> int:
+        return self._run(statements.purge_keys, app_id, created_before)
+
+    def open(self) -> None:
+        with self._opening:
+            if not self._is_open:
+                with self._engine.connect() as connection:
+                    ensure_schema(connection, self._migrate)
+                self._is_open = True
+
+    def close(self) -> None:
+        self._is_open = False
+        if self._is_owned:
+            self._engine.dispose()
+
+    def load_revision(self) -> str | None:
+        """The schema that the database has, see :mod:`tallystick.storage.sql.revision`. Opens nothing."""
+        with self._engine.connect() as connection:
+            return load_revision(connection)
+
+    def render_upgrade(self) -> str:
+        """The SQL that would bring the schema up to date; empty if it is. Opens nothing."""
+        from tallystick.storage.sql.migrations import render_upgrade  # noqa: PLC0415 - Alembic
+
+        with self._engine.connect() as connection:
+            return render_upgrade(connection)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._engine.url.get_backend_name()})"
+
+    def _run(
+        self,
+        statement: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        if not self._is_open:
+            self.open()
+        with self._engine.connect() as connection:
+            return statement(connection, *args, **kwargs)
+
+
+class AsyncSqlStore:
+    """The same for asynchronous code. It serves any number of event loops one after another, as tests have them.
+
+    A statement that was begun is finished, also if whoever asked for it has been cancelled: to break off in the middle
+    would cost the connection, and with it a whole database in memory.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, owned: bool, migrate: bool | None = None) -> None:
+        self._engine = engine
+        self._is_owned = owned
+        self._migrate = migrate
+        self._is_open = False
+        self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
+        self._running = set[asyncio.Task[object]]()
+
+    async def insert_session(self, row: SessionRow) -> None:
+        await self._run(statements.insert_session, row)
+
+    async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
+        return await self._run(statements.load_session, app_id, handle)
+
+    async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
+        return await self._run(statements.advance_line, app_id, handle, expected_line, step)
+
+    async def mark_used(self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> bool:
+        return await self._run(statements.mark_used, app_id, handle, expected_line, used_at, expires_at)
+
+    async def update_jwt_payload(
+        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+    ) -> bool:
+        return await self._run(statements.update_jwt_payload, app_id, handle, jwt_payload, now, expected)
+
+    async def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
+        return await self._run(statements.update_session_data, app_id, handle, session_data, now)
+
+    async def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
+        return await self._run(statements.delete_sessions, app_id, handles)
+
+    async def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
+        return await self._run(statements.delete_sessions_of_user, app_id, user_id, tenant_id)
+
+    async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
+        return await self._run(statements.list_handles_of_user, app_id, user_id, tenant_id, now)
+
+    async def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
+        return await self._run(statements.purge_sessions, app_id, now, limit)
+
+    async def load_keys(self, app_id: str) -> list[KeyRow]:
+        return await self._run(statements.load_keys, app_id)
+
+    async def insert_key(self, row: KeyRow) -> bool:
+        return await self._run(statements.insert_key, row)
+
+    async def purge_keys(self, app_id: str, created_before: int) -> int:
+        return await self._run(statements.purge_keys, app_id, created_before)
+
+    async def open(self) -> None:
+        if not self._is_open:  # two at once do no harm: a migration looks again when it has the lock
+            await self._finish(ensure_schema, self._migrate)
+            self._is_open = True
+
+    async def close(self) -> None:
+        self._is_open = False
+        if self._is_owned:
+            await self._engine.dispose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._engine.url.get_backend_name()})"
+
+    async def _run(
+        self,
+        statement: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        if not self._is_open:
+            await self.open()
+        return await self._finish(statement, *args, **kwargs)
+
+    async def _finish(
+        self,
+        statement: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        task = asyncio.create_task(self._step(statement, *args, **kwargs))
+        self._running.add(task)  # the loop itself holds tasks only weakly
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _step(
+        self,
+        statement: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        turns = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+        async with asyncio.timeout(WAIT_SECONDS):
+            await turns.acquire()
+        try:
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(statement, *args, **kwargs)
+        finally:
+            turns.release()
