@@ -1,0 +1,167 @@
+"""From what the app says to a store: one URL decides where sessions live.
+
+SQLAlchemy and the drivers are imported when a URL asks for them, so that ``import tallystick`` loads none.
+"""
+
+from __future__ import annotations
+
+import re
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
+
+from tallystick.errors import GeneralError
+from tallystick.storage.memory import AsyncMemoryStore, MemoryStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy
+    import sqlalchemy.ext.asyncio
+
+    from tallystick.storage.interface import AsyncSessionStore, SessionStore
+
+Engine: TypeAlias = "sqlalchemy.Engine"
+AsyncEngine: TypeAlias = "sqlalchemy.ext.asyncio.AsyncEngine"
+
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9]*)(\+[a-z0-9_]+)?://")
+_MEMORY: Final = "memory"
+_SQL: Final = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
+_SUPPORTED: Final = "sqlite:///file.db, postgresql://user:password@host/database and memory://"
+
+
+def open_store(target: str | Engine | SessionStore, *, migrate: bool | None = None) -> SessionStore:
+    """The store for a URL, for the app's own SQLAlchemy engine, or the very store that was given.
+
+    It connects when it is first used. ``migrate`` says whether to bring an SQL schema up to date; None: on SQLite
+    yes, elsewhere no. Raises :class:`GeneralError`: ``bad_url``, ``unsupported_store``, ``missing_driver`` or
+    ``wrong_facade``.
+    """
+    if isinstance(target, str) and _backend(target) == _MEMORY:
+        return MemoryStore()
+    if _is_store(target):
+        _check_facade(target, is_async=False)
+        return cast("SessionStore", target)
+    from tallystick.storage.sql.engine import make_engine
+    from tallystick.storage.sql.store import SqlStore
+
+    if isinstance(target, str):
+        return SqlStore(make_engine(_parse(target)), owned=True, migrate=migrate)
+    engine = cast("Engine", _own_engine(target, is_async=False))
+    return SqlStore(engine, owned=False, migrate=migrate)
+
+
+def open_async_store(
+    target: str | AsyncEngine | AsyncSessionStore, *, migrate: bool | None = None
+) -> AsyncSessionStore:
+    """The same for asynchronous code, see :func:`open_store`."""
+    if isinstance(target, str) and _backend(target) == _MEMORY:
+        return AsyncMemoryStore()
+    if _is_store(target):
+        _check_facade(target, is_async=True)
+        return cast("AsyncSessionStore", target)
+    from tallystick.storage.sql.engine import make_async_engine
+    from tallystick.storage.sql.store import AsyncSqlStore
+
+    if isinstance(target, str):
+        return AsyncSqlStore(make_async_engine(_parse(target)), owned=True, migrate=migrate)
+    engine = cast("AsyncEngine", _own_engine(target, is_async=True))
+    return AsyncSqlStore(engine, owned=False, migrate=migrate)
+
+
+def database_file(target: object) -> Path | None:
+    """Where the SQLite file is that a URL or an engine speaks of; None for any other store."""
+    url = _sql_url(target)
+    if url is None:
+        return None
+    from tallystick.storage.sql.engine import sqlite_file
+
+    return sqlite_file(url)
+
+
+def is_ephemeral(target: object) -> bool:
+    """Tell whether the sessions end with the process: those in memory."""
+    if isinstance(target, MemoryStore | AsyncMemoryStore):
+        return True
+    if isinstance(target, str) and _backend(target) == _MEMORY:
+        return True
+    url = _sql_url(target)
+    return url is not None and url.get_backend_name() == "sqlite" and database_file(target) is None
+
+
+def _backend(url: str) -> str:
+    """What the URL's scheme asks for. A URL that is not good is not quoted: there may be a password in it."""
+    match = _SCHEME.match(url)
+    if match is None:
+        raise GeneralError(f"not a store's URL; such are {_SUPPORTED}", reason="bad_url")
+    name = match[1]
+    if name == _MEMORY:
+        return _MEMORY
+    if name not in _SQL:
+        raise GeneralError(f"{name}:// is not supported; today are {_SUPPORTED}", reason="unsupported_store")
+    return _SQL[name]
+
+
+def _parse(url: str) -> sqlalchemy.URL:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    backend = _backend(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # Not chained: the cause would quote parts of the URL, a piece of a password with a slash in it among them.
+        raise GeneralError(
+            f"the {backend} URL is not understood; such are {_SUPPORTED} "
+            "(in user and password, write special characters as %XX)",
+            reason="bad_url",
+        ) from None
+    if backend == "sqlite" and parsed.host:
+        raise GeneralError("an SQLite URL has three slashes before a path: sqlite:///file.db", reason="bad_url")
+    driver = parsed.drivername.partition("+")[1:]
+    return parsed.set(drivername=backend + "".join(driver))
+
+
+def _sql_url(target: object) -> sqlalchemy.URL | None:
+    if isinstance(target, str):
+        return None if _backend(target) == _MEMORY else _parse(target)
+    if _is_store(target):
+        return None
+    return cast("sqlalchemy.URL | None", getattr(target, "url", None))
+
+
+def _is_store(target: object) -> bool:
+    return hasattr(target, "load_session")
+
+
+def _check_facade(store: object, *, is_async: bool) -> None:
+    if iscoroutinefunction(getattr(store, "load_session", None)) != is_async:
+        raise _wrong_facade(type(store).__name__, is_async)
+
+
+def _own_engine(target: object, *, is_async: bool) -> Engine | AsyncEngine:
+    """The app's engine, in AUTOCOMMIT, which each statement of ours relies on, and silent about parameters. Both hold
+    for our use of it alone: the app's own is not changed."""
+    from sqlalchemy import Engine as SyncEngine
+
+    inner = getattr(target, "sync_engine", target)
+    if not isinstance(inner, SyncEngine):
+        raise GeneralError(
+            f"a {type(target).__name__} is no store; pass a URL ({_SUPPORTED}), an SQLAlchemy engine "
+            "or an object with the methods of tallystick.storage.interface",
+            reason="bad_url",
+        )
+    if (inner is not target) != is_async:
+        raise _wrong_facade(type(target).__name__, is_async)
+    if inner.dialect.name not in _SQL:
+        raise GeneralError(
+            f"{inner.dialect.name} is not supported; today are {_SUPPORTED}",
+            reason="unsupported_store",
+        )
+    ours = cast("Engine | AsyncEngine", target).execution_options(isolation_level="AUTOCOMMIT")
+    cast("Engine", getattr(ours, "sync_engine", ours)).hide_parameters = True
+    return ours
+
+
+def _wrong_facade(name: str, is_async: bool) -> GeneralError:
+    facade, other = ("AsyncSessions", "Sessions")[:: 1 if is_async else -1]
+    return GeneralError(f"a {name} is for tallystick.{other}, not {facade}", reason="wrong_facade")
