@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
 
 import msgspec
 
-from tallystick.errors import BadInput
+from tallystick.errors import BadInput, GeneralError
 from tallystick.protocol.access_token import RESERVED_CLAIMS
 from tallystick.types import Json
 
@@ -18,12 +18,22 @@ MAX_HANDLE: Final = 255
 """Characters, as other implementations' tables have them (spec/cdi.md 1.5.2)."""
 
 _MAX_DEPTH: Final = 32
-_INT64: Final = range(-(2**63), 2**63)
+_MAX_INT: Final = 2**63
 _TENANT_ID = re.compile(r"[a-z0-9-]{1,64}")
 _NOT_TENANTS: Final = frozenset({"recipe", "config", "users", "hello"})
 
-decode_json: Final = msgspec.json.Decoder(dict[str, Any]).decode
-"""JSON text to an object."""
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def decode_json(text: str) -> Json:
+    """JSON text that a store kept, as an object. Raises :class:`GeneralError` (``corrupt_row``) where it is none: that
+    is the store's fault, and no reason to sign anybody out."""
+    try:
+        return _decode_object(text)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise GeneralError(
+            "the store holds something else than the JSON that was put into it", reason="corrupt_row"
+        ) from error
 
 
 def encode_json(value: Json) -> str:
@@ -42,7 +52,7 @@ def check_user_id(user_id: object) -> str:
         )
     if not _is_storable(user_id):
         raise BadInput("user_id has a NUL or a lone surrogate in it", reason="bad_user_id")
-    return user_id
+    return _plain(user_id)
 
 
 def check_tenant_id(tenant_id: object) -> str:
@@ -58,21 +68,21 @@ def check_tenant_id(tenant_id: object) -> str:
             f"one of {', '.join(sorted(_NOT_TENANTS))}",
             reason="bad_tenant_id",
         )
-    return tenant_id
+    return _plain(tenant_id)
 
 
 def check_handles(handles: object) -> list[str]:
     """A collection of session handles. A single str is refused, as its characters would be taken for handles."""
     if isinstance(handles, str | bytes) or not isinstance(handles, Iterable):
         raise BadInput(f"handles must be a list of str, not {type(handles).__name__}", reason="bad_handle")
-    return [check_handle(handle) for handle in handles]
+    return [check_handle(handle) for handle in cast(Iterable[object], handles)]
 
 
 def check_handle(handle: object) -> str:
     """A session handle is any str; whether there is such a session is another question."""
     if not isinstance(handle, str):
         raise BadInput(f"a session handle must be a str, not {type(handle).__name__}", reason="bad_handle")
-    return handle
+    return _plain(handle)
 
 
 def could_be_handle(handle: str) -> bool:
@@ -121,9 +131,8 @@ def _check_object(value: object, name: str) -> Json:
             f"{name} must be a JSON object (a dict), not {type(value).__name__}",
             reason="not_an_object",
         )
-    checked = _check_json(value, name, 0)
-    assert isinstance(checked, dict)  # noqa: S101 - a Mapping always becomes one
-    return checked
+    checked = _check_json(cast(object, value), name, 0)
+    return cast(Json, checked)
 
 
 def _check_json(value: object, where: str, depth: int) -> Any:  # noqa: ANN401 - any JSON
@@ -134,15 +143,19 @@ def _check_json(value: object, where: str, depth: int) -> Any:  # noqa: ANN401 -
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str) and _has_no_surrogate(value):
-        return str(value)
-    if isinstance(value, int) and value in _INT64:
+        return _plain(value)
+    # Not `in range(...)`: for a subclass of int, an IntEnum say, that would count through the whole range.
+    if isinstance(value, int) and -_MAX_INT <= value < _MAX_INT:
         return int(value)
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
     if isinstance(value, list | tuple):
-        return [_check_json(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
+        return [_check_json(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(cast(Sequence[object], value))]
     if isinstance(value, Mapping):
-        return {_check_name(k, where): _check_json(v, f"{where}[{k!r:.40}]", depth + 1) for k, v in value.items()}
+        return {
+            _check_name(k, where): _check_json(v, f"{where}[{k!r:.40}]", depth + 1)
+            for k, v in cast(Mapping[object, object], value).items()
+        }
     raise BadInput(
         f"{where} is not JSON: {_describe(value)}. JSON has str, int of 64 bits, finite float, bool, None, list and "
         "dict with str keys",
@@ -153,13 +166,19 @@ def _check_json(value: object, where: str, depth: int) -> Any:  # noqa: ANN401 -
 def _check_name(name: object, where: str) -> str:
     if not isinstance(name, str) or not _has_no_surrogate(name):
         raise BadInput(f"{where} is not JSON: it has a key that is {_describe(name)}", reason="not_json")
-    return str(name)
+    return _plain(name)
 
 
 def _describe(value: object) -> str:
     """What kind of thing it is, never what it holds."""
     kind = type(value).__name__
     return f"{kind} out of range" if isinstance(value, int | float | str) else kind
+
+
+def _plain(text: str) -> str:
+    """The same text as a plain str: encoders and drivers refuse subclasses such as Django's SafeString, and str() of a
+    ``class Role(str, Enum)`` would be the member's name."""
+    return str.__str__(text)
 
 
 def _has_no_surrogate(text: str) -> bool:
