@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
-from tallystick.config import MAX_COOKIE_BYTES
+from tallystick.config import MAX_COOKIE_BYTES, Algorithm
 from tallystick.errors import TryRefreshToken
 from tallystick.protocol.derivation import DerivedKeys
 from tallystick.protocol.encoding import decode_base64url, encode_base64url
-from tallystick.protocol.keyring import JwtHeader, Keyring, SigningKey, is_genuine_kid
+from tallystick.protocol.keyring import JwtHeader, Keyring, SigningKey, encode_header, is_genuine_kid
 from tallystick.types import Json
 
 MAX_ACCESS_TOKEN: Final = MAX_COOKIE_BYTES - len("sAccessToken")
@@ -162,7 +162,12 @@ def _judge_unknown_header(header: str, ring: Keyring, secrets: Sequence[DerivedK
         parsed = _decode_header(raw or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _malformed() from None
-    if not is_genuine_kid(parsed.kid, secrets, ring.schedule, now):
+    # A genuine key id is no secret, so that a stranger may write another header around it. Only a header that we would
+    # have written is worth asking the store for its key.
+    is_like_ours = parsed.alg in get_args(Algorithm) and parsed.typ == "JWT" and parsed.version == "5"
+    if not is_like_ours or encode_header(parsed) != header:
+        raise _malformed()
+    if any(key.kid == parsed.kid for key in ring.keys) or not is_genuine_kid(parsed.kid, secrets, ring.schedule, now):
         raise TryRefreshToken("the access token was not signed by a key of ours", reason="unknown_key")
     return UnknownKey(parsed.kid)
 

@@ -35,7 +35,8 @@ MAX_OVERLAP: Final = 60_000
 
 WRAP_NONCE_BYTES: Final = 12
 _KID_TAG_BYTES: Final = 12
-_KID = re.compile(r"d-([0-9]{1,15})-([0-9]{1,10})-([A-Za-z0-9_-]{16})")
+# No leading zeros, so that no second text stands for the same key.
+_KID = re.compile(r"d-(0|[1-9][0-9]{0,14})-([1-9][0-9]{0,9})-([A-Za-z0-9_-]{16})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,11 @@ def empty_keyring(schedule: Schedule, algorithm: str) -> Keyring:
     return Keyring(schedule, algorithm, (), {}, 0)
 
 
+def encode_header(header: JwtHeader) -> str:
+    """The one text that a header has."""
+    return encode_base64url(msgspec.json.encode(header))
+
+
 def open_keyring(
     rows: Iterable[KeyRow],
     secrets: Sequence[DerivedKeys],
@@ -216,7 +222,7 @@ def _open_key(row: KeyRow, secrets: Sequence[DerivedKeys]) -> SigningKey | None:
             row.sequence,
             row.created_at,
             signer,
-            encode_base64url(msgspec.json.encode(header)),
+            encode_header(header),
         )
     return None
 
