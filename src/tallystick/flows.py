@@ -204,7 +204,7 @@ def refresh(
     if envelope.token.has_anti_csrf:
         expected = mint_anti_csrf_token(envelope.keys.anti_csrf, envelope.token.text)
         check_anti_csrf_at_refresh(expected, anti_csrf_token)
-    has_anti_csrf = envelope.token.has_anti_csrf if enable_anti_csrf is None else enable_anti_csrf
+    has_anti_csrf = envelope.token.has_anti_csrf if enable_anti_csrf is None else bool(enable_anti_csrf)
     for _ in range(ATTEMPTS):
         row = yield from ask(SessionStore.load_session, d.app_id, envelope.token.handle)
         if row is None:

@@ -63,6 +63,8 @@ def derive_keys(secret: str | bytes, app_id: str) -> DerivedKeys:
 
 def derive_all(secret: str | bytes | Sequence[str | bytes], app_id: str) -> tuple[DerivedKeys, ...]:
     """Derive for each secret in turn, newest first. The first one makes, all of them open."""
+    if not isinstance(secret, Sequence):
+        raise GeneralError(f"secret must be a str or bytes, or a list of them; {_HOW}", reason="bad_secret")
     secrets = (secret,) if isinstance(secret, str | bytes) else tuple(secret)
     if not secrets:
         raise GeneralError(f"secret is an empty list; {_HOW}", reason="bad_secret")

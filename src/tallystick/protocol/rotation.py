@@ -24,7 +24,7 @@ Both functions are pure and total: every row, token and instant has exactly one 
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -115,8 +115,8 @@ class Presented:
     """A rightly tagged refresh token, as far as the rotation cares: its generation and the two hashes."""
 
     generation: int
-    hash1: str
-    parent_hash1: str | None
+    hash1: str = field(repr=False)
+    parent_hash1: str | None = field(repr=False)
 
 
 def stand(row: SessionRow | None, token: Presented, now: int, rule: Rule) -> Standing:
