@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class AsyncSessions:
-    """Sessions for synchronous code. One for a process; any number of threads may use it.
+    """Sessions for asynchronous code. One for a process and its event loop; any number of tasks may use it.
 
     ``url``
         Where sessions live: ``sqlite:///file.db`` (the default is ``sqlite:///tallystick.db``), ``postgresql://...``,

@@ -69,6 +69,9 @@ def run(flow: Flow[T], store: SessionStore) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+    finally:
+        # A cancelled request must not leave a flow half done until the garbage collector finds it.
+        flow.close()
 
 
 async def run_async(flow: Flow[T], store: AsyncSessionStore) -> T:
@@ -89,6 +92,9 @@ async def run_async(flow: Flow[T], store: AsyncSessionStore) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+    finally:
+        # A cancelled request must not leave a flow half done until the garbage collector finds it.
+        flow.close()
 
 
 async def _in_thread(function: Callable[[], R]) -> R:
