@@ -62,6 +62,7 @@ class Settings(TypedDict, total=False):
     access_token_path: str
     refresh_token_path: str | None
     cookie_domain: str | None
+    older_cookie_domain: str | None
     cookie_secure: bool | None
     cookie_same_site: SameSite | None
     anti_csrf: AntiCsrf | None
@@ -101,6 +102,9 @@ class Config:
         Where the middleware's own routes are: ``/auth``.
     ``access_token_path``, ``refresh_token_path``, ``cookie_domain``, ``cookie_secure``, ``cookie_same_site``
         Cookie attributes. The refresh token's cookie goes to the refresh route alone, unless told otherwise.
+    ``older_cookie_domain``
+        What ``cookie_domain`` was before it was changed ("" for none), so that browsers that still hold the old cookies
+        beside the new ones get rid of them (spec/fdi.md P-2).
     ``anti_csrf``
         None for the computed default: VIA_CUSTOM_HEADER with ``SameSite=None``, else NONE (spec/fdi.md 2.4).
     ``token_transfer_method``
@@ -124,6 +128,7 @@ class Config:
     access_token_path: str = "/"
     refresh_token_path: str | None = None
     cookie_domain: str | None = None
+    older_cookie_domain: str | None = None
     cookie_secure: bool | None = None
     cookie_same_site: SameSite | None = None
     anti_csrf: AntiCsrf | None = None
@@ -193,6 +198,8 @@ class Config:
                 raise _refused(name, value, "a path that begins with /")
         if self.cookie_domain is not None and not _is_cookie_domain(self.cookie_domain):
             raise _refused("cookie_domain", self.cookie_domain, "a domain such as 'example.com'")
+        if self.older_cookie_domain not in (None, "") and not _is_cookie_domain(self.older_cookie_domain):
+            raise _refused("older_cookie_domain", self.older_cookie_domain, "a domain, '' or None")
         if self.cookie_secure is not None and not isinstance(self.cookie_secure, bool):
             raise _refused("cookie_secure", self.cookie_secure, "True, False or None")
         if not isinstance(self.session_expired_status_code, int) or not (

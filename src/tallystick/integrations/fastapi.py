@@ -1,0 +1,64 @@
+"""Sessions in a FastAPI app: Starlette's middleware, and a dependency.
+
+::
+
+    app.add_middleware(SessionMiddleware, sessions=AsyncSessions("sqlite:///sessions.db"))
+
+    @app.get("/me")
+    async def me(session: Annotated[Session, Depends(verify_session())]) -> dict[str, str]:
+        return {"user": session.get_user_id()}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Literal, overload
+
+from starlette.requests import Request
+
+from tallystick.integrations.starlette import (
+    Session,
+    SessionMiddleware,
+    create_new_session,
+    get_all_cors_headers,
+    get_session,
+)
+
+__all__ = [
+    "Session",
+    "SessionMiddleware",
+    "create_new_session",
+    "get_all_cors_headers",
+    "get_session",
+    "verify_session",
+]
+
+
+@overload
+def verify_session(
+    session_required: Literal[True] = True,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+) -> Callable[[Request], Awaitable[Session]]: ...
+
+
+@overload
+def verify_session(
+    session_required: bool,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+) -> Callable[[Request], Awaitable[Session | None]]: ...
+
+
+def verify_session(
+    session_required: bool = True,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+) -> Callable[[Request], Awaitable[Session | None]]:
+    """A dependency that gives the request's verified :class:`Session`; see
+    :func:`tallystick.integrations.starlette.get_session` for the arguments. It is also in ``request.state.session``."""
+
+    async def verified_session(request: Request) -> Session | None:
+        return await get_session(request, session_required, anti_csrf_check, check_database)
+
+    return verified_session

@@ -1,0 +1,61 @@
+"""Cookies, read with their duplicates and written out whole (RFC 6265bis)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Final
+from urllib.parse import quote, unquote
+
+from tallystick.config import SameSite
+
+MAX_COOKIE_HEADER: Final = 64 * 1024
+"""A longer Cookie header is not read: no browser sends one (a hundred cookies of full size, RFC 6265bis 5.6)."""
+
+_EPOCH: Final = "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """One ``Set-Cookie``. An empty value clears the cookie; ``expires_at`` in ms. Always HttpOnly."""
+
+    name: str
+    value: str = field(repr=False)
+    path: str
+    domain: str | None
+    expires_at: int
+    is_secure: bool
+    same_site: SameSite
+
+    @property
+    def place(self) -> tuple[str, str, str | None]:
+        """What makes two cookies one to a browser."""
+        return self.name, self.path, self.domain
+
+    def render(self) -> str:
+        """The header's value. Dates are always GMT (spec/fdi.md P-16)."""
+        # Rounded up, so that a token never outlives its cookie by a fraction of a second (P-21).
+        expires = formatdate(-(-self.expires_at // 1000), usegmt=True) if self.value else _EPOCH
+        parts = [f"{self.name}={quote(self.value, safe='')}", f"Path={self.path}"]
+        if self.domain is not None:
+            parts.append(f"Domain={self.domain}")
+        parts += [f"Expires={expires}", "HttpOnly"]
+        if self.is_secure:
+            parts.append("Secure")
+        parts.append(f"SameSite={self.same_site.capitalize()}")
+        return "; ".join(parts)
+
+
+def read_cookie(header: str | None, name: str) -> list[str]:
+    """All values that a Cookie header has under ``name``, percent-decoded, empty ones left out.
+
+    More than one means that the browser holds cookies of several paths or domains, which ordinary parsers hide.
+    """
+    if header is None or len(header) > MAX_COOKIE_HEADER or name not in header:
+        return []
+    values: list[str] = []
+    for pair in header.split(";"):
+        key, equals, value = pair.partition("=")
+        if equals and key.strip() == name:
+            values.append(unquote(value.strip().strip('"')))
+    return [value for value in values if value]

@@ -1,0 +1,23 @@
+"""What an adapter must be able to tell of a request."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Request(Protocol):
+    """A request, as far as sessions care."""
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+        ...
+
+    @property
+    def is_https(self) -> bool:
+        """Whether the client came over TLS, as far as the server knows."""
+        ...
+
+    def header(self, name: str) -> str | None:
+        """The value of a header by its lower-case name; several ``cookie`` headers joined with ``"; "``."""
+        ...

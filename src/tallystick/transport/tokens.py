@@ -1,0 +1,149 @@
+"""Tokens out of a request and into a response, in either transfer method (spec/fdi.md 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Literal, TypeAlias
+
+from tallystick.config import milliseconds
+from tallystick.protocol.access_token import parse_access_token
+from tallystick.transport.changes import ACCESS_HEADER, ANTI_CSRF, FRONT_TOKEN, REFRESH_HEADER, Changes
+from tallystick.transport.cookies import Cookie, read_cookie
+from tallystick.transport.policy import Policy
+from tallystick.transport.request import Request
+from tallystick.types import CookieTokenInfo, CreatedSession
+
+Method: TypeAlias = Literal["cookie", "header"]
+METHODS: Final[tuple[Method, Method]] = ("cookie", "header")
+
+ACCESS_COOKIE: Final = "sAccessToken"
+REFRESH_COOKIE: Final = "sRefreshToken"
+LEGACY_COOKIE: Final = "sIdRefreshToken"
+
+_ACCESS_COOKIE_LIFE: Final = milliseconds(timedelta(days=365))
+"""Not the token's own: an expired token that is present says that there probably is a session (spec/fdi.md 1.2)."""
+_LONGEST_LIFE: Final = milliseconds(timedelta(days=400))
+"""Browsers keep no cookie for longer (P-17)."""
+_BEARER: Final = "Bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A token that a request brought, and how."""
+
+    text: str = field(repr=False)
+    method: Method
+
+
+# Out of a request
+
+
+def find_access_tokens(request: Request) -> dict[Method, str]:
+    """The access tokens that look like ours, by method. A Bearer token of some other system is none (P-57).
+
+    Of several cookies the first counts; whether there may be several is for the caller to say.
+    """
+    cookies = read_cookie(request.header("cookie"), ACCESS_COOKIE)
+    found: dict[Method, str] = {}
+    bearer = read_bearer(request)
+    if bearer is not None and parse_access_token(bearer) is not None:
+        found["header"] = bearer
+    if cookies and parse_access_token(cookies[0]) is not None:
+        found["cookie"] = cookies[0]
+    return found
+
+
+def find_refresh_tokens(request: Request) -> dict[Method, str]:
+    """The refresh tokens, by method. On a refresh the same header carries the refresh token (spec/fdi.md 2.1)."""
+    cookies = read_cookie(request.header("cookie"), REFRESH_COOKIE)
+    found: dict[Method, str] = {}
+    bearer = read_bearer(request)
+    if bearer is not None:
+        found["header"] = bearer
+    if cookies:
+        found["cookie"] = cookies[0]
+    return found
+
+
+def read_bearer(request: Request) -> str | None:
+    """What stands after ``Bearer`` in the Authorization header, with a capital and one blank."""
+    value = request.header("authorization")
+    if value is None or not value.startswith(_BEARER):
+        return None
+    return value[len(_BEARER) :].strip() or None
+
+
+def count_cookies(request: Request, name: str) -> int:
+    """How many cookies of this name the request has."""
+    return len(read_cookie(request.header("cookie"), name))
+
+
+# Into a response
+
+
+def attach_created(created: CreatedSession, method: Method, policy: Policy) -> Changes:
+    """Everything that a new or refreshed session gives its client."""
+    changes = attach_access_token(created.access_token, created.front_token, method, policy)
+    refresh = created.refresh_token
+    if method == "header":
+        return changes.then(Changes(headers=((REFRESH_HEADER, refresh.token),)))
+    expires_at = min(refresh.expiry, refresh.created_time + _LONGEST_LIFE)
+    cookie = _cookie(REFRESH_COOKIE, refresh.token, refresh.cookie_path, expires_at, policy)
+    anti_csrf = created.anti_csrf_token
+    headers = () if anti_csrf is None else ((ANTI_CSRF, anti_csrf),)
+    return changes.then(Changes((cookie,), headers))
+
+
+def attach_access_token(token: CookieTokenInfo, front_token: str, method: Method, policy: Policy) -> Changes:
+    """A new access token, and the front token that always goes with it."""
+    front = (FRONT_TOKEN, front_token)
+    if method == "header":
+        return Changes(headers=(front, (ACCESS_HEADER, token.token)))
+    expires_at = token.created_time + _ACCESS_COOKIE_LIFE
+    cookie = _cookie(ACCESS_COOKIE, token.token, token.cookie_path, expires_at, policy)
+    return Changes((cookie,), (front,))
+
+
+def clear(method: Method, policy: Policy) -> Changes:
+    """Take a client's tokens of one method away.
+
+    ``front-token: remove`` suffices for the browser SDK even where a proxy drops the empty headers (P-6).
+    """
+    gone: tuple[tuple[str, str | None], ...] = ((FRONT_TOKEN, "remove"), (ANTI_CSRF, None))
+    if method == "header":
+        return Changes(headers=(*gone, (ACCESS_HEADER, ""), (REFRESH_HEADER, "")))
+    config = policy.config
+    return Changes(
+        (
+            _cookie(ACCESS_COOKIE, "", config.access_token_path, 0, policy),
+            _cookie(REFRESH_COOKIE, "", config.refresh_cookie_path, 0, policy),
+        ),
+        gone,
+    )
+
+
+def clear_everything(policy: Policy) -> Changes:
+    """Take a client's tokens of both methods away."""
+    return clear("cookie", policy).then(clear("header", policy))
+
+
+def clear_legacy(request: Request, policy: Policy) -> Changes:
+    """Take the cookie of interfaces before FDI 1.16 away, if the client has it (P-59)."""
+    if not count_cookies(request, LEGACY_COOKIE):
+        return Changes()
+    return Changes((_cookie(LEGACY_COOKIE, "", "/", 0, policy),))
+
+
+def clear_older_domain(names: list[str], policy: Policy) -> Changes:
+    """Take cookies of the former ``cookie_domain`` away (P-2)."""
+    config = policy.config
+    paths = {ACCESS_COOKIE: config.access_token_path, REFRESH_COOKIE: config.refresh_cookie_path}
+    domain = config.older_cookie_domain or None
+    return Changes(
+        tuple(Cookie(name, "", paths[name], domain, 0, policy.is_secure, policy.same_site) for name in names)
+    )
+
+
+def _cookie(name: str, value: str, path: str, expires_at: int, policy: Policy) -> Cookie:
+    return Cookie(name, value, path, policy.config.cookie_domain, expires_at, policy.is_secure, policy.same_site)
