@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tallystick.config import Config, Settings
 from tallystick.deployment import Deployment, make_deployment
 from tallystick.errors import GeneralError, SessionError, TokenTheftDetected
-from tallystick.storage.opening import database_file
+from tallystick.storage.opening import database_file, is_ephemeral
 
 Secret: TypeAlias = str | bytes | Sequence[str | bytes]
 
@@ -84,7 +84,7 @@ def find_secret(url: object) -> Secret:
     database = database_file(url)
     if database is not None:
         return _secret_beside(database)
-    if isinstance(url, str) and url.startswith(("memory:", "sqlite:")):
+    if is_ephemeral(url):
         return secrets.token_bytes(48)
     raise GeneralError(
         f'a secret is needed: pass secret="..." or set {SECRET_VARIABLE}. '
