@@ -1,0 +1,178 @@
+"""``tallystick migrate``, ``purge`` and ``secret``.
+
+No output holds a token, a password or a secret, save that of ``secret``. What goes wrong is one line on stderr and exit
+code 1; a wrong use of the command line is 2, as Typer has it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Annotated, Final, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from tallystick.config import PUBLIC
+from tallystick.errors import GeneralError
+from tallystick.storage.interface import SessionStore
+from tallystick.storage.opening import database_file, open_store
+from tallystick.storage.sql.engine import ASYNC_DRIVERS, name_database
+from tallystick.storage.sql.schema import HEAD
+from tallystick.storage.sql.store import SqlStore
+
+URL_VARIABLE: Final = "TALLYSTICK_URL"
+BATCH: Final = 1000
+"""How many sessions go at once: small enough to keep nobody waiting, large enough to be quick."""
+
+_SECRET_BYTES: Final = 48
+
+app: Final = typer.Typer(
+    help="Session management for Python. Each command takes the URL of the store that the app uses.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # among them would be URLs with passwords
+)
+
+StoreUrl = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL",
+        envvar=URL_VARIABLE,
+        show_default=False,
+        help="sqlite:///file.db or postgresql://user:password@host/database. "
+        "A password in the environment is seen by fewer people than one on the command line.",
+    ),
+]
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        _say(version("tallystick"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit."),
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def migrate(
+    url: StoreUrl = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 1 if there is something to do.")
+    ] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Change nothing; print the SQL that would be run.")] = False,
+) -> None:
+    """Bring a database's tables to what this version needs.
+
+    It does so whole or not at all, and it does no harm to run it twice, or on several machines at once.
+    """
+    with _clear_errors(), _sql_store(url, may_create=not (check or sql)) as store:
+        revision = store.load_revision()
+        if sql:
+            _say(store.render_upgrade())
+        elif revision == HEAD:
+            _say(f"{_name(url)}: schema {HEAD}, up to date")
+        elif check:
+            _fail(f"{_name(url)}: {_found(revision)}, this version needs {HEAD}: run tallystick migrate")
+        else:
+            store.open()
+            _say(f"{_name(url)}: {_found(revision)}, now {HEAD}")
+
+
+@app.command()
+def purge(
+    url: StoreUrl = "",
+    app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
+) -> None:
+    """Delete the sessions that have expired.
+
+    They are refused in any case and only take up room. Run it now and then, also while the app is running.
+    """
+    with _clear_errors(), _sql_store(url, may_create=False) as store:
+        count = _purge(store, app_id, time.time_ns() // 1_000_000)
+        _say(f"{_name(url)}: {count} expired {'session' if count == 1 else 'sessions'} of {app_id} deleted")
+
+
+@app.command()
+def secret() -> None:
+    """Print a new random secret, to be set as TALLYSTICK_SECRET."""
+    _say(secrets.token_urlsafe(_SECRET_BYTES))
+
+
+def _purge(store: SessionStore, app_id: str, now: int) -> int:
+    total = 0
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("looking for expired sessions")
+        while deleted := store.purge_sessions(app_id, now, BATCH):
+            total += deleted
+            progress.update(task, description=f"{total} deleted")
+    return total
+
+
+@contextmanager
+def _sql_store(url: str, *, may_create: bool) -> Generator[SqlStore]:
+    plain = _plain(url)
+    store = open_store(plain, migrate=may_create)
+    if not isinstance(store, SqlStore):
+        raise GeneralError("sessions in memory end with the app: there is nothing to do", reason="unsupported_store")
+    file = database_file(plain)
+    if file is not None and not (may_create or file.exists()):
+        raise GeneralError(f"there is no file {file}", reason="bad_url")  # SQLite would make an empty one
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _plain(url: str) -> str:
+    """An app's asynchronous driver is none for a command, which takes the database's usual one."""
+    if not url:
+        raise GeneralError(f"which database? Give its URL, or set {URL_VARIABLE}", reason="bad_url")
+    scheme, colon, rest = url.partition("://")
+    backend, _, driver = scheme.partition("+")
+    return f"{backend if driver in (*ASYNC_DRIVERS.values(), 'asyncpg') else scheme}{colon}{rest}"
+
+
+def _name(url: str) -> str:
+    return name_database(make_url(_plain(url)))
+
+
+def _found(revision: str | None) -> str:
+    return "no schema yet" if revision is None else f"schema {revision}"
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+@contextmanager
+def _clear_errors() -> Generator[None]:
+    try:
+        yield
+    except GeneralError as error:
+        _fail(error.message)
+    except DBAPIError as error:
+        _fail(str(error.orig))  # what SQLAlchemy adds is the statement
+    except (SQLAlchemyError, OSError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    line = " ".join(message.split())
+    Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
