@@ -28,7 +28,6 @@ from tallystick.transport.cors import get_all_cors_headers
 from tallystick.transport.decisions import (
     Answer,
     add_issuer,
-    check_verified,
     decide_creation,
     decide_refresh,
     decide_verification,
@@ -257,7 +256,6 @@ async def _verify(
         verification.do_anti_csrf_check,
         check_database=check_database,
     )
-    check_verified(verification, found)
     held = hand_over_found(exchange, verification.method, verification.access_token, found)
     return Session(slot.sessions, exchange, verification.method, held)
 

@@ -15,6 +15,7 @@ from tallystick.errors import (
     TryRefreshToken,
     Unauthorised,
 )
+from tallystick.protocol.access_token import parse_access_token
 from tallystick.transport.changes import Changes
 from tallystick.transport.policy import Policy, check_can_set_cookies
 from tallystick.transport.request import Request
@@ -32,7 +33,7 @@ from tallystick.transport.tokens import (
     find_access_tokens,
     find_refresh_tokens,
 )
-from tallystick.types import FoundSession, Json
+from tallystick.types import Json
 
 _SAFE_METHODS: Final = frozenset({"GET"})
 """HEAD is checked like any other (spec/fdi.md 2.3)."""
@@ -128,13 +129,10 @@ def decide_verification(
     if needed and policy.anti_csrf is AntiCsrf.VIA_CUSTOM_HEADER and request.header("rid") is None:
         raise TryRefreshToken("the request has no rid header", reason="anti_csrf_failed")
     via_token = needed and policy.anti_csrf is AntiCsrf.VIA_TOKEN
-    return Verification(text, method, request.header("anti-csrf"), via_token)
-
-
-def check_verified(verification: Verification, found: FoundSession) -> None:
-    """Refuse a session that has no anti-CSRF token where one is asked for: a refresh gives it one."""
-    if verification.do_anti_csrf_check and not found.has_anti_csrf:
+    if via_token and (parse_access_token(text) or {}).get("antiCsrfToken") is None:
+        # Before the store is asked, which would take the request for the token's first use. A refresh gives it one.
         raise TryRefreshToken("the session has no anti-CSRF token yet", reason="anti_csrf_failed")
+    return Verification(text, method, request.header("anti-csrf"), via_token)
 
 
 def decide_refresh(request: Request, policy: Policy) -> Refreshing | Answer:
