@@ -42,15 +42,16 @@ class Presented:
 def find_access_tokens(request: Request) -> dict[Method, str]:
     """The access tokens that look like ours, by method. A Bearer token of some other system is none (P-57).
 
-    Of several cookies the first counts; whether there may be several is for the caller to say.
+    Of several cookies the first that looks like ours; whether there may be several is for the caller to say.
     """
-    cookies = read_cookie(request.header("cookie"), ACCESS_COOKIE)
     found: dict[Method, str] = {}
     bearer = read_bearer(request)
     if bearer is not None and parse_access_token(bearer) is not None:
         found["header"] = bearer
-    if cookies and parse_access_token(cookies[0]) is not None:
-        found["cookie"] = cookies[0]
+    for text in read_cookie(request.header("cookie"), ACCESS_COOKIE):
+        if parse_access_token(text) is not None:
+            found["cookie"] = text
+            break
     return found
 
 
