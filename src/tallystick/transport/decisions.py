@@ -91,11 +91,16 @@ def decide_creation(request: Request, policy: Policy) -> Creation:
     method = _method_for_creation(request, policy)
     if method == "cookie":
         check_can_set_cookies(policy)
+        # A Bearer token of some other system is not ours to clear (P-57).
+        has_other = "header" in find_access_tokens(request)
+    else:
+        # Whatever it holds: a cookie of this name is no one else's.
+        has_other = count_cookies(request, ACCESS_COOKIE) > 0
     other: Method = "header" if method == "cookie" else "cookie"
     return Creation(
         method,
         method == "cookie" and policy.anti_csrf is AntiCsrf.VIA_TOKEN,
-        clear(other, policy) if other in find_access_tokens(request) else Changes(),
+        clear(other, policy) if has_other else Changes(),
     )
 
 
