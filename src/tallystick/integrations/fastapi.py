@@ -21,6 +21,7 @@ from tallystick.integrations.starlette import (
     SessionMiddleware,
     create_new_session,
     get_all_cors_headers,
+    get_cors_expose_headers,
     get_session,
 )
 
@@ -29,6 +30,7 @@ __all__ = [
     "SessionMiddleware",
     "create_new_session",
     "get_all_cors_headers",
+    "get_cors_expose_headers",
     "get_session",
     "verify_session",
 ]

@@ -24,7 +24,7 @@ from tallystick.aio import AsyncSessions
 from tallystick.config import PUBLIC
 from tallystick.errors import GeneralError, SessionError
 from tallystick.transport.changes import Changes
-from tallystick.transport.cors import get_all_cors_headers
+from tallystick.transport.cors import get_all_cors_headers, get_cors_expose_headers
 from tallystick.transport.decisions import (
     Answer,
     add_issuer,
@@ -37,7 +37,14 @@ from tallystick.transport.session import Held, SessionContent, gone, hand_over_c
 from tallystick.transport.tokens import Method
 from tallystick.types import Json, SessionInformation
 
-__all__ = ["Session", "SessionMiddleware", "create_new_session", "get_all_cors_headers", "get_session"]
+__all__ = [
+    "Session",
+    "SessionMiddleware",
+    "create_new_session",
+    "get_all_cors_headers",
+    "get_cors_expose_headers",
+    "get_session",
+]
 
 T = TypeVar("T")
 
