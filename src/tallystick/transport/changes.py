@@ -42,14 +42,12 @@ class Changes:
         ours = dict(self.headers)
         kept: list[tuple[str, str]] = []
         exposed: list[str] = []
-        is_cacheable = True
         for name, value in headers:
             lower = name.lower()
             if lower == EXPOSE:
                 exposed += [part.strip() for part in value.split(",")]
-            elif lower not in ours:
+            elif lower not in ours and not (self and lower == "cache-control"):
                 kept.append((name, value))
-                is_cacheable = is_cacheable and lower != "cache-control"
         set_now = [(name, value) for name, value in ours.items() if value is not None]
         exposed += [name for name, _ in set_now]
         names = {name.lower(): name for name in reversed(exposed) if name}
@@ -57,8 +55,9 @@ class Changes:
         if names:
             kept.append((EXPOSE, ", ".join(reversed(names.values()))))
         kept += [("set-cookie", cookie.render()) for cookie in self.cookies]
-        if self and is_cacheable:
-            # A shared cache must not hand one user's tokens to another (P-61).
+        if self:
+            # Whatever the app says of the route: a shared cache must not hand one user's tokens to another, nor the
+            # browser's own give old ones back (P-61).
             kept.append(("cache-control", "no-store"))
         return kept
 
