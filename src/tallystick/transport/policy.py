@@ -24,6 +24,11 @@ class Policy:
     same_site: SameSite
     anti_csrf: AntiCsrf
 
+    @property
+    def cookie_domain(self) -> str | None:
+        """The cookies' Domain attribute."""
+        return name_domain(self.config.cookie_domain)
+
 
 def make_policy(config: Config, request: Request) -> Policy:
     """The policy for ``request``."""
@@ -34,6 +39,13 @@ def make_policy(config: Config, request: Request) -> Policy:
         same_site=same_site,
         anti_csrf=config.anti_csrf or (AntiCsrf.VIA_CUSTOM_HEADER if same_site == "none" else AntiCsrf.NONE),
     )
+
+
+def name_domain(domain: str | None) -> str | None:
+    """A domain as a Domain attribute: none for ``localhost`` and addresses, which have no subdomains and of which
+    browsers refuse some spellings (P-28)."""
+    host = (domain or "").removeprefix(".").lower()
+    return None if not host or host == "localhost" or _is_ipv4(host) else domain
 
 
 def check_can_set_cookies(policy: Policy) -> None:

@@ -10,7 +10,7 @@ from tallystick.config import milliseconds
 from tallystick.protocol.access_token import parse_access_token
 from tallystick.transport.changes import ACCESS_HEADER, ANTI_CSRF, FRONT_TOKEN, REFRESH_HEADER, Changes
 from tallystick.transport.cookies import Cookie, read_cookie
-from tallystick.transport.policy import Policy
+from tallystick.transport.policy import Policy, name_domain
 from tallystick.transport.request import Request
 from tallystick.types import CookieTokenInfo, CreatedSession
 
@@ -140,11 +140,11 @@ def clear_older_domain(names: list[str], policy: Policy) -> Changes:
     """Take cookies of the former ``cookie_domain`` away (P-2)."""
     config = policy.config
     paths = {ACCESS_COOKIE: config.access_token_path, REFRESH_COOKIE: config.refresh_cookie_path}
-    domain = config.older_cookie_domain or None
+    domain = name_domain(config.older_cookie_domain)
     return Changes(
         tuple(Cookie(name, "", paths[name], domain, 0, policy.is_secure, policy.same_site) for name in names)
     )
 
 
 def _cookie(name: str, value: str, path: str, expires_at: int, policy: Policy) -> Cookie:
-    return Cookie(name, value, path, policy.config.cookie_domain, expires_at, policy.is_secure, policy.same_site)
+    return Cookie(name, value, path, policy.cookie_domain, expires_at, policy.is_secure, policy.same_site)
