@@ -231,7 +231,7 @@ class Config:
         """What ``Secure`` is to be, or None where only the request can tell."""
         if self.cookie_secure is not None:
             return self.cookie_secure
-        return None if self.api_domain is None else self.api_domain.startswith("https://")
+        return None if self.api_domain is None else self.api_domain.lower().startswith("https://")
 
 
 def milliseconds(duration: timedelta) -> int:

@@ -240,4 +240,4 @@ def add_issuer(jwt_payload: Mapping[str, Any] | None, policy: Policy) -> Mapping
     payload: Mapping[str, Any] = {} if jwt_payload is None else jwt_payload
     if domain is None or not isinstance(payload, Mapping) or "iss" in payload:
         return jwt_payload
-    return {**payload, "iss": f"{domain.rstrip('/')}{policy.config.auth_path}"}
+    return {**payload, "iss": f"{domain.lower().rstrip('/')}{policy.config.auth_path}"}
