@@ -182,7 +182,8 @@ class SessionMiddleware:
                 raise
             answer = slot.exchange.note(error)
             if answer.status >= 500:
-                _logger.exception("%s %s failed: %s", scope["method"], scope["path"], error.reason)
+                # The path in quotes: whoever asks may have put a line's end into it.
+                _logger.exception("%s %r failed: %s", scope["method"], scope["path"], error.reason)
         await _respond(answer)(scope, receive, send_changed)
 
 
