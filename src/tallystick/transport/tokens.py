@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Literal, TypeAlias
 
@@ -26,14 +25,6 @@ _ACCESS_COOKIE_LIFE: Final = milliseconds(timedelta(days=365))
 _LONGEST_LIFE: Final = milliseconds(timedelta(days=400))
 """Browsers keep no cookie for longer (P-17)."""
 _BEARER: Final = "Bearer "
-
-
-@dataclass(frozen=True, slots=True)
-class Presented:
-    """A token that a request brought, and how."""
-
-    text: str = field(repr=False)
-    method: Method
 
 
 # Out of a request
