@@ -1,0 +1,59 @@
+"""A clock that stands still and dice that always fall alike, for the tests of apps that use Tallystick.
+
+::
+
+    from tallystick.testing import FakeClock, SeededEntropy
+
+    clock = FakeClock()
+    sessions = Sessions("memory://", secret="...", clock=clock, entropy=SeededEntropy(1))
+    clock.advance(timedelta(hours=1))
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from itertools import count
+from typing import Final
+
+__all__ = ["START", "FakeClock", "SeededEntropy"]
+
+START: Final = 1_700_000_000_000
+"""Where a fake clock begins: 2023-11-14T22:13:20Z, in ms since the epoch."""
+
+
+class FakeClock:
+    """A clock that moves only when it is told to. Call it for the present, in ms since the epoch."""
+
+    def __init__(self, start: int = START) -> None:
+        self._now = start
+
+    @property
+    def now(self) -> int:
+        """The present, in ms since the epoch."""
+        return self._now
+
+    def advance(self, by: timedelta) -> None:
+        """Move on by a duration, whole milliseconds of it; a negative one moves back."""
+        self._now += by // timedelta(milliseconds=1)
+
+    def __call__(self) -> int:
+        return self._now
+
+    def __repr__(self) -> str:
+        return f"FakeClock({self._now})"
+
+
+class SeededEntropy:
+    """Bytes that look random and are the same in each run with the same seed.
+
+    For tests alone, never in production: whoever knows the seed can make every token.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._calls = count()
+
+    def __call__(self, size: int) -> bytes:
+        """``size`` bytes, others at each call."""
+        return hashlib.shake_256(f"{self._seed}/{next(self._calls)}".encode("ascii")).digest(size)
