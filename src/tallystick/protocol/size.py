@@ -16,7 +16,7 @@ from tallystick.protocol.access_token import MAX_ACCESS_TOKEN, AccessToken
 from tallystick.protocol.front_token import make_front_token
 from tallystick.types import Json
 
-_HEADER: Final = 140
+_HEADER: Final = 127
 """An encoded header with the longest key id."""
 _SIGNATURE: Final = 342
 """An encoded RS256 signature, the longest of all algorithms'."""
