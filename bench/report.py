@@ -1,0 +1,269 @@
+"""From samples to what is read: a table for the terminal, a section of RESULTS.md, an entry of results.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import quantiles
+from typing import TYPE_CHECKING, Any
+
+import environment
+
+if TYPE_CHECKING:
+    from contenders import Contender
+
+TITLE = "Verification"
+MEASURED = ("tallystick", *environment.PEERS, "msgspec")
+
+
+# Describing
+
+
+def describe_run(rounds: int, batch: int, *, is_pinned: bool) -> dict[str, Any]:
+    """When, where and of what."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "rounds": rounds,
+        "batch": batch,
+        "machine": {
+            "cpu": _cpu_model(),
+            "cores": os.cpu_count(),
+            "architecture": platform.machine(),
+            "system": platform.system(),
+            "pinned_to_one_cpu": is_pinned,
+            "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        },
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "openssl": _openssl(),
+        "versions": {name: version(name) for name in MEASURED},
+        "commit": _commit(),
+    }
+
+
+def describe_token(token: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """What is verified."""
+    return {"algorithm": "RS256", "key_bits": 2048, "bytes": len(token), "payload": payload}
+
+
+def summarise(
+    contender: Contender, samples: Sequence[float], floor: Sequence[float], refuses: dict[str, bool]
+) -> dict[str, Any]:
+    """Median and quartiles, of the times in µs and of their ratios to the floor's in the same round."""
+    return {
+        "id": contender.id,
+        "name": contender.name,
+        "set_up": contender.set_up,
+        "returns": contender.returns,
+        "us": _quartiles(samples),
+        "ratio": _quartiles([mine / its for mine, its in zip(samples, floor, strict=True)]),
+        "refuses": refuses,
+    }
+
+
+def _quartiles(samples: Sequence[float]) -> dict[str, float]:
+    low, median, high = quantiles(samples, n=4, method="inclusive")
+    return {"median": round(median, 3), "q1": round(low, 3), "q3": round(high, 3)}
+
+
+def _cpu_model() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text("utf-8"), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.processor() or "unknown"
+
+
+def _openssl() -> str:
+    from cryptography.hazmat.backends.openssl import backend  # noqa: PLC0415 - in the bench's environment alone
+
+    return backend.openssl_version_text()
+
+
+def _commit() -> str:
+    """Of this checkout, and whether the library's sources differ from it."""
+    head = _git("rev-parse", "--short", "HEAD")
+    if not head:
+        return "unknown"
+    return f"{head} with changes in src" if _git("status", "--porcelain", "--", "src") else head
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(environment.ROOT), *arguments],  # noqa: S607 - the git that made the checkout
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+# Writing
+
+
+def as_text(section: dict[str, Any]) -> str:
+    """For the terminal."""
+    return "\n".join(
+        [
+            f"Verifying an RS256-2048 access token of {section['token']['bytes']} bytes; {section['rounds']} rounds of "
+            f"{section['batch']} tokens each, interleaved",
+            "",
+            *_table(_times(section)),
+            "",
+            "What each refuses",
+            *_table(_refusals(section)),
+            "",
+            *(f"{name}: {value}" for name, value in _circumstances(section)),
+            "",
+            _HOW_SUPERTOKENS,
+        ]
+    )
+
+
+def write(directory: Path, section: dict[str, Any]) -> None:
+    """Put the section into both files; other sections stay as they are."""
+    results = directory / "results.json"
+    known = json.loads(results.read_text("utf-8")) if results.exists() else {}
+    known[TITLE.lower()] = section
+    results.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    document = directory / "RESULTS.md"
+    text = document.read_text("utf-8") if document.exists() else _INTRODUCTION
+    document.write_text(_replace_section(text, _as_markdown(section)), "utf-8")
+
+
+def _replace_section(document: str, section: str) -> str:
+    pattern = re.compile(rf"^## {TITLE}$.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    if pattern.search(document):
+        return pattern.sub(lambda _: section, document)
+    return f"{document.rstrip()}\n\n{section}"
+
+
+def _as_markdown(section: dict[str, Any]) -> str:
+    token = section["token"]
+    lines = [
+        f"## {TITLE}",
+        "",
+        f"One RS256-2048 access token of {token['bytes']} bytes, in the process, without network or database. "
+        f"{section['rounds']} rounds; in each, everybody has one turn of {section['batch']} tokens, in random order, "
+        "all in one process. A sample is the mean of one turn, in processor time. The ratio is to the floor "
+        "of the same round.",
+        "",
+        *_table(_times(section), is_markdown=True),
+        "",
+        "The floor is the bare signature check: nobody who checks the signature can be faster. *Fresh* is a token that "
+        "the contender has never seen, *seen before* one that it verified a moment ago. The peers are given fresh "
+        "tokens; they remember none.",
+        "",
+        "### What each one checks",
+        "",
+        "Tried, not taken from documentation: every contender was given each of these tokens, signed with the right "
+        "key except for the first. (`signed as RS512`: PKCS1v15 with SHA-512 and a header that says so, though the key "
+        "is published for RS256: is the algorithm bound to the key, or does the token choose? Only whoever holds the "
+        "private key can make one.)",
+        "",
+        *_table(_refusals(section), is_markdown=True),
+        "",
+        "### Set-ups",
+        "",
+        *_table(_set_ups(section), is_markdown=True),
+        "",
+        _HOW_SUPERTOKENS,
+        "",
+        "### Circumstances",
+        "",
+        *_table([("", ""), *_circumstances(section)], is_markdown=True),
+        "",
+        "The token's payload, beside the nine claims of every session: "
+        f"`{json.dumps(token['payload'], separators=(',', ':'))}`.",
+        "",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_INTRODUCTION = """# Results
+
+Written by the scripts in this directory; `make bench` repeats them. Times are of one machine on one day: compare the
+ratios. Where a peer is faster, it stands there.
+"""
+
+_HOW_SUPERTOKENS = (
+    "supertokens-python asks no core here: its JWKS cache (`recipe/session/jwks.py`, `cached_keys`) is filled with "
+    "Tallystick's public keys, exactly as it does itself with its core's answer; both use the same token layout "
+    "(version 5). It reaches the signature through PyJWT."
+)
+
+Row = tuple[str, ...]
+
+
+def _times(section: dict[str, Any]) -> list[Row]:
+    rows = [
+        (
+            one["name"],
+            f"{one['us']['median']:.1f}",
+            f"{one['us']['q1']:.1f} to {one['us']['q3']:.1f}",
+            f"{one['ratio']['median']:.2f}",
+            f"{one['ratio']['q1']:.2f} to {one['ratio']['q3']:.2f}",
+        )
+        for one in sorted(section["contenders"], key=lambda one: one["us"]["median"])
+    ]
+    return [("", "median µs", "quartiles", "ratio to floor", "quartiles"), *rows]
+
+
+def _refusals(section: dict[str, Any]) -> list[Row]:
+    """One line for contenders that differ only in how they are called."""
+    seen: dict[str, dict[str, bool]] = {}
+    for one in section["contenders"]:
+        name = "tallystick" if one["id"].startswith("tallystick") else one["name"]
+        assert seen.setdefault(name, one["refuses"]) == one["refuses"], f"{name} refuses differently, sync and async"
+    probes = list(section["contenders"][0]["refuses"])
+    words = {True: "refused", False: "accepted"}
+    return [("", *probes), *((name, *(words[refuses[what]] for what in probes)) for name, refuses in seen.items())]
+
+
+def _set_ups(section: dict[str, Any]) -> list[Row]:
+    return [("", "set-up", "gives back"), *((c["name"], c["set_up"], c["returns"]) for c in section["contenders"])]
+
+
+def _circumstances(section: dict[str, Any]) -> list[Row]:
+    machine = section["machine"]
+    pinned = ", the bench on one of them" if machine["pinned_to_one_cpu"] else ""
+    return [
+        ("date", section["date"]),
+        ("machine", f"{machine['cpu']}, {machine['cores']} cores{pinned}; {machine['architecture']}"),
+        ("system", f"{machine['system']}, load average at the end {machine['load_average']}"),
+        ("Python", f"{section['python']}, {section['openssl']}"),
+        ("versions", ", ".join(f"{name} {number}" for name, number in section["versions"].items())),
+        ("tallystick's commit", section["commit"]),
+    ]
+
+
+def _table(rows: Sequence[Row], *, is_markdown: bool = False) -> Iterable[str]:
+    """The first row is the head; columns of numbers stand to the right."""
+    numeric = [all(_is_number(row[i]) for row in rows[1:]) for i in range(len(rows[0]))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    cells = [
+        [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ]
+        for row in rows
+    ]
+    if not is_markdown:
+        return [(" " * 3).join(row).rstrip() for row in cells]
+    if sum(widths) > 110:  # aligned, it would only be harder to read
+        cells, widths = [[cell.strip() for cell in row] for row in cells], [3] * len(widths)
+    rule = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, numeric, strict=True)]
+    return ["| " + " | ".join(row) + " |" for row in [cells[0], rule, *cells[1:]]]
+
+
+def _is_number(text: str) -> bool:
+    return text[:1].isdigit()
