@@ -46,6 +46,8 @@ GOOD = [
     {"api_base_path": "/auth/"},
     {"refresh_token_path": "/"},
     {"cookie_domain": ".example.com"},
+    {"older_cookie_domain": ""},
+    {"older_cookie_domain": "example.com"},
     {"cookie_secure": False},
     {"cookie_same_site": "none"},
     {"anti_csrf": AntiCsrf.NONE},
@@ -122,6 +124,7 @@ def test_what_is_good_is_kept(settings):
             for v in ("", "auth", "/a;b", "/a b", "/a\r\nSet-Cookie: x", "/é", 5)
         ],
         *[("cookie_domain", v, "a domain such as") for v in ("", "a b", "a;b", "a/b", "é.com", "a" * 254, 5)],
+        *[("older_cookie_domain", v, "a domain, '' or None") for v in ("a b", "a;b", "a" * 254, 5)],
         *[("cookie_secure", v, "True, False or None") for v in ("yes", 1, 0)],
         *[
             ("session_expired_status_code", v, "400 to 499 other than 403")
