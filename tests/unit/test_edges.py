@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +72,15 @@ def test_eight_processes_at_once_read_one_secret(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         secrets = set(pool.map(start, range(8)))
     assert len(secrets) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["app.db.secret"]
+
+
+def test_who_comes_second_to_make_the_secret_takes_the_first_ones(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/app.db"
+    first = find_secret(url)
+    # As it is for a process that looked just before the other one had made it.
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert find_secret(url) == first
     assert [p.name for p in tmp_path.iterdir()] == ["app.db.secret"]
 
 

@@ -242,6 +242,14 @@ def test_an_ecdsa_signature_in_der_is_refused():
     assert refuse(f"{header}.{claims}.{encode(der)}", ring) == "bad_signature"
 
 
+def test_an_ecdsa_signature_with_a_zero_put_before_either_number_is_refused():
+    ring = open_rows([make_row(algorithm="ES256")], algorithm="ES256")
+    header, claims, signature = mint_access_token(TOKEN, ring.keys[0]).split(".")
+    raw = decode_bytes(signature)
+    for longer in (raw[:32] + b"\0" + raw[32:], b"\0" + raw, raw + b"\0"):
+        assert refuse(f"{header}.{claims}.{encode(longer)}", ring) == "bad_signature"
+
+
 def test_left_over_bits_at_the_end_of_any_part_are_refused():
     # A 64-byte signature leaves 4 bits over in its last character: 15 other texts stand for the same bytes.
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
