@@ -1,0 +1,144 @@
+"""The command line, as its user sees it."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from tallystick.cli.commands import URL_VARIABLE, app
+from tallystick.protocol.derivation import MIN_SECRET_BYTES
+from tallystick.storage.opening import open_store
+from tests.conformance.rows import make_session
+from tests.storage.databases import run_sql, set_revision
+
+DEAD_URL = "postgresql://user:hush@127.0.0.1:1/db?password=hush"
+
+
+def run(*args, **variables):
+    return CliRunner().invoke(app, [str(arg) for arg in args], env={URL_VARIABLE: None} | variables)
+
+
+def test_help_names_the_commands():
+    answer = run("--help")
+    assert answer.exit_code == 0
+    for name in ("migrate", "purge", "secret", "--version"):
+        assert name in answer.output
+
+
+def test_the_version_is_that_of_the_package():
+    answer = run("--version")
+    assert answer.exit_code == 0
+    assert answer.output.strip()[0].isdigit()
+
+
+def test_migrate_says_from_where_to_where_and_then_that_there_is_nothing_to_do(database_url):
+    first = run("migrate", database_url)
+    assert (first.exit_code, first.stderr) == (0, "")
+    assert "no schema yet, now 0001" in first.stdout
+    second = run("migrate", database_url)
+    assert second.exit_code == 0
+    assert "0001, up to date" in second.stdout
+
+
+def test_a_server_that_was_refused_is_fine_after_migrate(postgres_database):
+    assert run("migrate", postgres_database).exit_code == 0
+    store = open_store(postgres_database)
+    store.insert_session(make_session())
+    store.close()
+
+
+def test_check_changes_nothing_and_fails_until_the_schema_is_there(postgres_database):
+    for _ in range(2):
+        answer = run("migrate", "--check", postgres_database)
+        assert answer.exit_code == 1
+        assert "no schema yet, this version needs 0001" in answer.stderr
+    run("migrate", postgres_database)
+    assert run("migrate", "--check", postgres_database).exit_code == 0
+
+
+def test_the_sql_that_is_printed_makes_the_schema(postgres_database):
+    answer = run("migrate", "--sql", postgres_database)
+    assert answer.exit_code == 0
+    assert run("migrate", "--check", postgres_database).exit_code == 1
+    run_sql(postgres_database, answer.stdout)
+    assert run("migrate", "--check", postgres_database).exit_code == 0
+    assert run("migrate", "--sql", postgres_database).stdout.strip() == ""
+
+
+@pytest.mark.parametrize("command", [["migrate", "--check"], ["migrate", "--sql"], ["purge"]])
+def test_a_file_is_not_made_by_looking_for_it(tmp_path, command):
+    answer = run(*command, f"sqlite:///{tmp_path / 'typo.db'}")
+    assert answer.exit_code == 1
+    assert "there is no file" in answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_asynchronous_apps_url_does_for_migrate(tmp_path):
+    answer = run("migrate", f"sqlite+aiosqlite:///{tmp_path / 'sessions.db'}")
+    assert (answer.exit_code, answer.stderr) == (0, "")
+
+
+def test_the_url_comes_from_the_environment(sqlite_url):
+    assert run("migrate", TALLYSTICK_URL=sqlite_url).exit_code == 0
+    assert "up to date" in run("migrate", "--check", TALLYSTICK_URL=sqlite_url).stdout
+
+
+def test_the_environments_url_is_not_shown_in_help():
+    assert "hush" not in run("migrate", "--help", TALLYSTICK_URL=DEAD_URL).output
+
+
+def test_purge_deletes_what_has_expired_of_one_app(database_url):
+    store = open_store(database_url, migrate=True)
+    alive = time.time_ns() // 1_000_000 + 60_000
+    for number in range(3):
+        store.insert_session(make_session(handle=f"over-{number}"))
+    store.insert_session(make_session(handle="alive", expires_at=alive, absolute_expires_at=alive))
+    store.insert_session(make_session(app_id="elsewhere"))
+    assert "3 expired sessions of public deleted" in run("purge", database_url).stdout
+    assert "0 expired sessions of public deleted" in run("purge", database_url).stdout
+    assert "1 expired session of elsewhere deleted" in run("purge", database_url, "--app", "elsewhere").stdout
+    assert store.load_session("public", "alive") is not None
+    store.close()
+
+
+def test_purge_leaves_an_outdated_schema_alone(postgres_database):
+    answer = run("purge", postgres_database)
+    assert answer.exit_code == 1
+    assert "tallystick migrate" in answer.stderr
+
+
+def test_a_later_schema_is_one_clear_line(sqlite_url):
+    run("migrate", sqlite_url)
+    set_revision(sqlite_url, "9999")
+    answer = run("migrate", sqlite_url)
+    assert answer.exit_code == 1
+    assert "upgrade tallystick" in answer.stderr
+
+
+def test_each_secret_is_new_and_long_enough():
+    secrets = {run("secret").stdout.strip() for _ in range(3)}
+    assert len(secrets) == 3
+    assert min(map(len, secrets)) >= MIN_SECRET_BYTES
+
+
+@pytest.mark.parametrize("command", ["migrate", "purge"])
+@pytest.mark.parametrize(
+    "url", [DEAD_URL, "sqlite:////no/such/directory/x.db", "redis://:hush@host", "memory://", "hush", None]
+)
+def test_what_goes_wrong_is_one_line_on_stderr_without_a_password(command, url):
+    answer = run(command, *([url] if url else []))
+    assert answer.exit_code == 1
+    assert answer.stdout == ""
+    assert len(answer.stderr.splitlines()) == 1
+    assert "Traceback" not in answer.stderr
+    assert "hush" not in answer.stderr
+
+
+def test_without_typer_the_extra_to_install_is_named():
+    program = "import sys; sys.modules['typer'] = None; from tallystick.cli import main; main()"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 2
+    assert 'pip install "tallystick[cli]"' in answer.stderr
+    assert "Traceback" not in answer.stderr

@@ -1,0 +1,211 @@
+"""The schema, and how a database gets it."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+
+from tallystick import GeneralError
+from tallystick.storage.opening import open_async_store, open_store
+from tallystick.storage.sql.engine import make_engine
+from tallystick.storage.sql.migrations import make_config
+from tallystick.storage.sql.schema import HEAD, REVISIONS, VERSION_TABLE, metadata
+from tests.conformance.processes import run_at_once, wait_for_the_others
+from tests.conformance.rows import make_session
+from tests.storage.databases import parse, set_revision
+
+PROCESSES = 8
+FILES = 10
+
+
+def test_the_revisions_that_the_code_names_are_those_of_the_scripts():
+    scripts = ScriptDirectory.from_config(make_config())
+    assert [script.revision for script in scripts.walk_revisions()][::-1] == list(REVISIONS)
+    assert scripts.get_current_head() == HEAD
+
+
+def test_the_migrated_schema_is_that_of_the_metadata(database_url):
+    store = open_store(database_url, migrate=True)
+    store.open()
+    store.close()
+    engine = make_engine(parse(database_url))
+    with engine.connect() as connection:
+        options = {
+            "version_table": VERSION_TABLE,
+            "compare_type": True,
+            "compare_server_default": True,
+        }
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_names_of_constraints_are_the_same_as_the_metadata_would_give(postgres_database):
+    def names(url):
+        engine = make_engine(parse(url))
+        with engine.connect() as connection:
+            found = connection.execute(text("SELECT indexname FROM pg_indexes WHERE schemaname = 'public'"))
+            answer = {name for name in found.scalars() if VERSION_TABLE not in name}
+        engine.dispose()
+        return answer
+
+    store = open_store(postgres_database, migrate=True)
+    store.open()
+    store.close()
+    migrated = names(postgres_database)
+    engine = make_engine(parse(postgres_database))
+    metadata.drop_all(engine)
+    metadata.create_all(engine)
+    engine.dispose()
+    assert names(postgres_database) == migrated
+
+
+def test_a_new_sqlite_file_gets_its_schema_by_itself_and_keeps_it(sqlite_url):
+    for _ in range(2):
+        store = open_store(sqlite_url)
+        store.delete_sessions("public", ["handle"])
+        store.insert_session(make_session())
+        assert store.load_revision() == HEAD
+        store.close()
+
+
+@pytest.mark.parametrize("migrate", [True, None])
+async def test_an_asynchronous_store_brings_the_schema_up_to_date_too(sqlite_url, migrate):
+    store = open_async_store(sqlite_url, migrate=migrate)
+    await store.insert_session(make_session())
+    assert await store.load_session("public", "handle") == make_session()
+    await store.close()
+
+
+def test_a_database_is_migrated_when_that_is_asked_for_and_again_without_harm(database_url):
+    for _ in range(2):
+        store = open_store(database_url, migrate=True)
+        store.open()
+        assert store.load_revision() == HEAD
+        store.close()
+
+
+def test_a_new_database_on_a_server_is_refused_with_the_command_to_run(postgres_database):
+    store = open_store(postgres_database)
+    with pytest.raises(GeneralError, match="tallystick migrate postgresql://") as refused:
+        store.load_session("public", "handle")
+    assert refused.value.reason == "schema_outdated"
+    assert store.load_revision() is None
+    store.close()
+
+
+async def test_an_asynchronous_store_refuses_it_too(postgres_database):
+    store = open_async_store(postgres_database)
+    with pytest.raises(GeneralError, match="tallystick migrate postgresql://"):
+        await store.open()
+    await store.close()
+
+
+def test_a_store_that_was_refused_works_once_the_database_is_migrated(postgres_database):
+    refused = open_store(postgres_database)
+    with pytest.raises(GeneralError):
+        refused.open()
+    store = open_store(postgres_database, migrate=True)
+    store.open()
+    store.close()
+    refused.insert_session(make_session())
+    refused.close()
+
+
+def test_an_sqlite_file_is_left_alone_if_that_is_asked_for(sqlite_url):
+    store = open_store(sqlite_url, migrate=False)
+    with pytest.raises(GeneralError) as refused:
+        store.open()
+    assert refused.value.reason == "schema_outdated"
+    assert store.load_revision() is None
+    store.close()
+
+
+@pytest.mark.parametrize("migrate", [True, False, None])
+def test_a_schema_of_a_later_version_is_refused_and_left_alone(database_url, migrate):
+    store = open_store(database_url, migrate=True)
+    store.open()
+    set_revision(database_url, "9999")
+    store.close()
+    store = open_store(database_url, migrate=migrate)
+    with pytest.raises(GeneralError, match="upgrade tallystick") as refused:
+        store.open()
+    store.close()
+    assert refused.value.reason == "schema_newer"
+
+
+def open_in_turn(_number, urls):
+    revisions = []
+    for url in urls:
+        store = open_store(url, migrate=True)
+        wait_for_the_others()
+        store.open()
+        revisions.append(store.load_revision())
+        store.close()
+    return revisions
+
+
+def test_eight_processes_may_open_one_new_sqlite_file_at_once(tmp_path):
+    urls = [f"sqlite:///{tmp_path / f'{number}.db'}" for number in range(FILES)]
+    assert run_at_once(PROCESSES, open_in_turn, urls) == [[HEAD] * FILES] * PROCESSES
+
+
+def test_several_processes_may_migrate_one_database_on_a_server_at_once(postgres_database):
+    assert run_at_once(4, open_in_turn, [postgres_database]) == [[HEAD]] * 4
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(sqlite_url):
+    """A table of that name is there already, so the second table of the migration cannot be made."""
+    engine = create_engine(sqlite_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE tallystick_signing_keys (mine INTEGER)"))
+    store = open_store(sqlite_url)
+    with pytest.raises(Exception, match="already exists"):
+        store.open()
+    store.close()
+    with engine.connect() as connection:
+        tables = list(connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars())
+    engine.dispose()
+    assert tables == ["tallystick_signing_keys"]
+
+
+def test_the_apps_own_alembic_version_is_not_touched(database_url):
+    engine = make_engine(parse(database_url))
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
+    store = open_store(database_url, migrate=True)
+    store.open()
+    store.close()
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == ["theirs"]
+    engine.dispose()
+
+
+def test_a_migration_leaves_logging_as_the_app_has_it(sqlite_url):
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers), logging.getLogger("sqlalchemy.engine").level)
+    store = open_store(sqlite_url)
+    store.open()
+    store.close()
+    assert (root.level, list(root.handlers), logging.getLogger("sqlalchemy.engine").level) == before
+
+
+def test_a_schema_that_is_up_to_date_is_opened_without_loading_alembic(sqlite_url):
+    store = open_store(sqlite_url)
+    store.open()
+    store.close()
+    program = (
+        "import sys\n"
+        "import tallystick\n"
+        "assert 'sqlalchemy' not in sys.modules and 'asyncio' not in sys.modules\n"
+        "from tallystick.storage.opening import open_store\n"
+        f"store = open_store({sqlite_url!r}); store.load_keys('public'); store.close()\n"
+        "assert 'alembic' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -1,0 +1,388 @@
+"""What the SQL stores do beyond the contract: engines, failures, event loops, cancellation, forks."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import subprocess
+import sys
+import time
+
+import pytest
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from tallystick import GeneralError, Sessions
+from tallystick.storage.opening import open_async_store, open_store
+from tallystick.storage.sql.engine import AT_ONCE
+from tests.conformance.rows import LATER, LINE, NOW, make_key, make_session, make_step
+from tests.storage.databases import run_sql
+
+ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
+MARKED = "a text that nobody should see in an error"
+
+
+def with_driver(url, drivers):
+    scheme, _, rest = url.partition("://")
+    return f"{drivers[scheme]}://{rest}"
+
+
+# What is promised of the statements
+
+
+def test_each_step_is_one_statement_outside_of_any_transaction(database_url):
+    engine = create_engine(with_driver(database_url, {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}))
+    store = open_store(engine, migrate=True)
+    store.open()
+    seen = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: seen.append(statement.split()[0]))
+    steps = [
+        (store.insert_session, make_session()),
+        (store.load_session, "public", "handle"),
+        (store.mark_used, "public", "handle", LINE, NOW, LATER),
+        (store.advance_line, "public", "handle", LINE, make_step()),
+        (store.update_jwt_payload, "public", "handle", "{}", NOW),
+        (store.update_jwt_payload, "public", "handle", "{}", NOW, "{}"),
+        (store.update_session_data, "public", "handle", "{}", NOW),
+        (store.list_handles_of_user, "public", "user", None, NOW),
+        (store.delete_sessions, "public", [f"h{number}" for number in range(500)]),
+        (store.delete_sessions_of_user, "public", "user", "t"),
+        (store.purge_sessions, "public", NOW, 10),
+        (store.insert_key, make_key()),
+        (store.insert_key, make_key()),
+        (store.load_keys, "public"),
+        (store.purge_keys, "public", NOW),
+    ]
+    for method, *args in steps:
+        method(*args)
+    engine.dispose()
+    assert seen == [
+        *("INSERT", "SELECT", "UPDATE", "UPDATE", "UPDATE", "UPDATE", "UPDATE", "SELECT"),
+        *("WITH", "WITH", "WITH", "INSERT", "INSERT", "SELECT", "DELETE"),
+    ]
+
+
+def test_an_sqlite_file_is_durable_and_lets_readers_and_writers_be(sqlite_url):
+    store = open_store(sqlite_url)
+    store.open()
+    with store._engine.connect() as connection:
+        pragmas = [
+            connection.execute(text(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "busy_timeout")
+        ]
+    store.close()
+    assert pragmas == ["wal", 2, 5000]
+
+
+async def test_an_asynchronous_sqlite_file_is_so_too(sqlite_url):
+    store = open_async_store(sqlite_url)
+    await store.open()
+    async with store._engine.connect() as connection:
+        names = ("journal_mode", "synchronous", "busy_timeout")
+        pragmas = [(await connection.execute(text(f"PRAGMA {name}"))).scalar_one() for name in names]
+    await store.close()
+    assert pragmas == ["wal", 2, 5000]
+
+
+# The app's own engine
+
+
+def test_the_apps_own_engine_is_used_as_it_is_and_never_disposed_of(database_url):
+    engine = create_engine(with_driver(database_url, {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}))
+    store = open_store(engine, migrate=True)
+    store.insert_session(make_session())
+    pool = engine.pool
+    store.close()
+    assert engine.pool is pool
+    assert pool.checkedin() == 1
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM tallystick_sessions"))
+        connection.rollback()  # the app's own transactions still are some
+    assert store.load_session("public", "handle") == make_session()
+    assert engine.hide_parameters is False
+    store.close()
+    engine.dispose()
+
+
+async def test_the_apps_own_asynchronous_engine_too(database_url):
+    engine = create_async_engine(with_driver(database_url, ASYNC_DRIVERS))
+    store = open_async_store(engine, migrate=True)
+    await store.insert_session(make_session())
+    pool = engine.pool
+    await store.close()
+    assert engine.pool is pool
+    async with engine.connect() as connection:
+        await connection.execute(text("DELETE FROM tallystick_sessions"))
+        await connection.rollback()
+    assert await store.load_session("public", "handle") == make_session()
+    await engine.dispose()
+
+
+def test_an_engine_of_another_database_is_refused():
+    engine = create_engine("sqlite://")
+    engine.dialect.name = "mssql"
+    with pytest.raises(GeneralError, match="mssql is not supported"):
+        open_store(engine)
+
+
+# What goes wrong
+
+
+def failing_calls(store):
+    row = make_session(handle="new", jwt_payload=MARKED, session_data=MARKED, nonce=MARKED.encode()[:16])
+    yield store.insert_session, row
+    yield store.load_session, "public", "handle"
+    yield store.advance_line, "public", "handle", LINE, make_step()
+    yield store.mark_used, "public", "handle", LINE, NOW, LATER
+    yield store.update_jwt_payload, "public", "handle", MARKED, NOW
+    yield store.update_session_data, "public", "handle", MARKED, NOW
+    yield store.delete_sessions, "public", ["handle"]
+    yield store.delete_sessions_of_user, "public", "user", None
+    yield store.list_handles_of_user, "public", "user", None, NOW
+    yield store.purge_sessions, "public", NOW, 1
+    yield store.load_keys, "public"
+    yield store.insert_key, make_key(sealed=MARKED.encode())
+    yield store.purge_keys, "public", NOW
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_broken_store_raises_from_every_step_and_names_no_values(database_url, is_own):
+    drivers = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
+    engine = create_engine(with_driver(database_url, drivers)) if is_own else None
+    store = open_store(engine or database_url, migrate=True)
+    store.open()
+    run_sql(database_url, "DROP TABLE tallystick_sessions")
+    run_sql(database_url, "DROP TABLE tallystick_signing_keys")
+    for method, *args in failing_calls(store):
+        with pytest.raises(SQLAlchemyError) as broken:
+            method(*args)
+        assert MARKED[:16] not in str(broken.value)
+        assert LINE.hex() not in str(broken.value)
+    store.close()
+    if engine:
+        engine.dispose()
+
+
+async def test_a_broken_asynchronous_store_raises_from_every_step(database_url):
+    store = open_async_store(database_url, migrate=True)
+    await store.open()
+    run_sql(database_url, "DROP TABLE tallystick_sessions")
+    run_sql(database_url, "DROP TABLE tallystick_signing_keys")
+    for method, *args in failing_calls(store):
+        with pytest.raises(SQLAlchemyError) as broken:
+            await method(*args)
+        assert MARKED[:16] not in str(broken.value)
+    await store.close()
+
+
+DEAD_URL = "postgresql://user:hush@127.0.0.1:1/db?password=hush"
+
+
+def everything_said(error):
+    said = []
+    while error is not None:
+        said += [str(error), repr(error), str(vars(error).get("statement"))]
+        error = error.__cause__ or error.__context__
+    return "\n".join(said)
+
+
+def test_a_server_that_is_not_there_is_an_error_without_the_password(caplog):
+    caplog.set_level(logging.DEBUG)
+    store = open_store(DEAD_URL)
+    with pytest.raises(SQLAlchemyError) as broken:
+        store.load_session("public", "handle")
+    assert "hush" not in everything_said(broken.value) + caplog.text + repr(store)
+
+
+def test_the_facade_turns_it_into_a_general_error_to_try_again():
+    sessions = Sessions(DEAD_URL, secret="s" * 48)
+    with pytest.raises(GeneralError) as broken:
+        sessions.create_new_session("user")
+    assert (broken.value.reason, broken.value.http_status) == ("store_failed", 503)
+    assert "hush" not in everything_said(broken.value)
+
+
+def test_a_refusal_of_a_schema_names_the_database_without_the_password(postgres_database):
+    url = postgres_database.replace("://", "://postgres:hush@" if "@" not in postgres_database else "://", 1)
+    store = open_store(f"{url}?application_name=hush")
+    with pytest.raises(GeneralError, match="schema_outdated|tallystick migrate") as refused:
+        store.open()
+    store.close()
+    assert "hush" not in everything_said(refused.value)
+
+
+def test_a_locked_sqlite_file_is_waited_for(sqlite_url):
+    store = open_store(sqlite_url)
+    store.open()
+    other = create_engine(sqlite_url, isolation_level="AUTOCOMMIT", connect_args={"check_same_thread": False})
+    with other.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        asyncio.run(_insert_while_locked(store, connection))
+    assert store.load_session("public", "handle") == make_session()
+    store.close()
+    other.dispose()
+
+
+async def _insert_while_locked(store, connection):
+    inserting = asyncio.create_task(asyncio.to_thread(store.insert_session, make_session()))
+    await asyncio.sleep(0.2)
+    assert not inserting.done()
+    assert store.load_session("public", "handle") is None  # a reader does not wait
+    connection.exec_driver_sql("COMMIT")
+    await inserting
+
+
+def test_a_server_that_was_restarted_is_connected_to_again(postgres_database):
+    store = open_store(postgres_database, migrate=True)
+    store.insert_session(make_session())
+    run_sql(
+        postgres_database,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    assert store.load_session("public", "handle") == make_session()
+    store.close()
+
+
+# Event loops and cancellation
+
+
+@pytest.fixture(params=["sqlite", "sqlite-memory", "postgresql"])
+def async_url(request) -> str:
+    if request.param == "sqlite-memory":
+        return "sqlite://"
+    return request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_database"}[request.param])
+
+
+def test_one_store_serves_event_loops_one_after_another(async_url):
+    """As Starlette's TestClient has it. More racers than connections, so that in each loop some have to wait."""
+    store = open_async_store(async_url, migrate=True)
+
+    async def work(number):
+        await store.insert_session(make_session(handle=f"h{number}"))
+        loads = [store.load_session("public", f"h{racer % (number + 1)}") for racer in range(3 * AT_ONCE)]
+        return await asyncio.gather(*loads)
+
+    for number in range(4):
+        rows = asyncio.run(work(number))
+        assert {row.handle for row in rows} == {f"h{one}" for one in range(number + 1)}
+    asyncio.run(store.close())
+    gc.collect()  # a connection that was left behind would say so now
+
+
+def test_no_more_connections_are_made_than_are_allowed(postgres_database):
+    store = open_async_store(postgres_database, migrate=True)
+
+    async def work():
+        await asyncio.gather(*(store.load_session("public", "handle") for _ in range(10 * AT_ONCE)))
+        count = store._engine.pool.checkedin()
+        await store.close()
+        return count
+
+    assert asyncio.run(work()) <= AT_ONCE
+
+
+async def test_a_call_that_is_cancelled_costs_no_connection_and_no_data(async_url):
+    store = open_async_store(async_url, migrate=True)
+    await store.insert_session(make_session())
+    for number in range(60):
+        call = asyncio.create_task(store.update_session_data("public", "handle", str(number), NOW))
+        await asyncio.sleep(0.00005 * (number % 20))
+        call.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await call
+    assert await store.update_session_data("public", "handle", "{}", NOW)
+    assert await store.load_session("public", "handle") == make_session()
+    assert store._engine.pool.status().count("Connections in pool: 0") == 0
+    await store.close()
+
+
+async def test_a_call_that_fails_after_its_caller_has_gone_is_not_reported(async_url, caplog):
+    store = open_async_store(async_url, migrate=True)
+    await store.insert_session(make_session())
+    call = asyncio.create_task(store.insert_session(make_session()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    await asyncio.sleep(0.2)
+    gc.collect()
+    assert caplog.text == ""
+    await store.close()
+
+
+async def test_many_may_open_an_asynchronous_store_at_once(async_url):
+    store = open_async_store(async_url, migrate=True)
+    await asyncio.gather(*(store.load_session("public", "handle") for _ in range(16)))
+    await store.insert_session(make_session())
+    assert await store.load_session("public", "handle") == make_session()
+    await store.close()
+
+
+# Forks
+
+FORKING = """
+import os, sys
+from tallystick.storage.opening import open_store
+from tests.conformance.rows import make_session
+store = open_store(sys.argv[1], migrate=True)
+for number in range(50):
+    store.insert_session(make_session(handle=f"h{number}"))
+children = []
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        right = all(store.load_session("public", f"h{n}").handle == f"h{n}" for _ in range(10) for n in range(50))
+        os._exit(0 if right else 3)
+    children.append(child)
+right = all(store.load_session("public", f"h{n}").handle == f"h{n}" for _ in range(10) for n in range(50))
+codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+assert store.load_session("public", "h1").handle == "h1"
+store.close()
+sys.exit(0 if right and codes == [0] * 4 else 3)
+"""
+
+
+@pytest.mark.parametrize("url_of", ["sqlite_url", "postgres_database"])
+def test_a_server_that_forks_after_loading_the_app_mixes_nothing_up(request, url_of):
+    url = request.getfixturevalue(url_of)
+    subprocess.run([sys.executable, "-c", FORKING, url], check=True, timeout=60)
+
+
+# In memory
+
+
+def test_a_database_in_memory_is_shared_by_all_threads_of_one_store_and_no_other():
+    stores = [open_store("sqlite://") for _ in range(2)]
+    stores[0].insert_session(make_session())
+    asyncio.run(_expect(stores[0], make_session()))
+    asyncio.run(_expect(stores[1], None))
+    for store in stores:
+        store.close()
+
+
+async def _expect(store, row):
+    found = await asyncio.gather(*(asyncio.to_thread(store.load_session, "public", "handle") for _ in range(8)))
+    assert found == [row] * 8
+
+
+def test_a_database_in_memory_may_be_opened_again_after_it_was_closed():
+    store = open_store("sqlite://")
+    store.insert_session(make_session())
+    store.close()
+    assert store.load_session("public", "handle") is None
+    store.close()
+
+
+def test_a_pool_that_is_used_up_is_an_error_soon(sqlite_url):
+    store = open_store(sqlite_url)
+    store.open()
+    with contextlib.ExitStack() as stack:
+        for _ in range(AT_ONCE):
+            stack.enter_context(store._engine.connect())
+        begun = time.monotonic()
+        with pytest.raises(SQLAlchemyError, match="timeout"):
+            store.load_session("public", "handle")
+        assert time.monotonic() - begun < 8
+    store.close()
