@@ -1,0 +1,145 @@
+"""Everything that the documents show is done: each Python block is run, and the commands that can be."""
+
+import ast
+import asyncio
+import doctest
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from tallystick import AsyncSessions, Sessions
+from tests.docs.documents import (
+    DOCUMENTS,
+    ROOT,
+    Block,
+    anchors_of,
+    blocks_of,
+    commands_of,
+    headings_of,
+    links_of,
+    name_of,
+)
+from tests.servers import missing
+
+RUN = {"tallystick", "mkdir"}
+SKIPPED = {
+    "pip": "installs into the reader's environment",
+    "python": "makes the reader's environment",
+    "npm": "test_tutorial.py runs it",
+    "npx": "test_tutorial.py runs it",
+    "uvicorn": "test_tutorial.py runs it",
+    "curl": "test_tutorial.py asks the same",
+    "make": "the commands that run these tests, and the demo, which has tests of its own",
+    "export": "sets what the test sets too",
+}
+DATABASE = "DATABASE_URL"
+COMMAND_SECONDS = 60
+
+_is_like = doctest.OutputChecker().check_output
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_a_document_does_what_it_shows(
+    path: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+):
+    blocks = blocks_of(path, "python", "console")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TALLYSTICK_SECRET", raising=False)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if any(DATABASE in block.text for block in blocks):
+        monkeypatch.setenv(DATABASE, request.getfixturevalue("postgres_database"))
+    with asyncio.Runner() as runner:
+        namespace: dict[str, Any] = {"__name__": "__main__"}
+        try:
+            for block in blocks:
+                if block.language == "python":
+                    run_python(path, block, namespace, runner)
+                else:
+                    run_commands(block)
+        finally:
+            runner.run(close_all(namespace))
+
+
+def run_python(path: Path, block: Block, namespace: dict[str, Any], runner: asyncio.Runner) -> None:
+    """Top-level await is allowed, as in the asyncio REPL. A traceback shows the document's own line."""
+    source = "\n" * (block.line - 1) + block.text
+    code = compile(source, path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    if code.co_flags & inspect.CO_COROUTINE:
+        runner.run(types.FunctionType(code, namespace)())
+    else:
+        exec(code, namespace)  # noqa: S102 - the documents are ours
+
+
+def run_commands(block: Block) -> None:
+    for command in commands_of(block):
+        program = command.line.split()[0]
+        if program not in RUN:
+            assert program in SKIPPED, f"line {block.line}: run {program}, or say in SKIPPED why not"
+            continue
+        done = subprocess.run(
+            ["bash", "-c", command.line],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        shown = command.output.strip("\n") + "\n"
+        if shown.strip():
+            assert _is_like(shown, done.stdout, doctest.ELLIPSIS), f"$ {command.line}\n{done.stdout}"
+        else:
+            assert done.returncode == 0, f"$ {command.line}\n{done.stdout}"
+
+
+async def close_all(namespace: dict[str, Any]) -> None:
+    for value in namespace.values():
+        if isinstance(value, AsyncSessions):
+            await value.close()
+        elif isinstance(value, Sessions):
+            value.close()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_link_within_the_repository_resolves(path: Path):
+    for link in links_of(path):
+        target, _, anchor = unquote(link).partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        file = (path.parent / target) if target else path
+        assert file.resolve().is_relative_to(ROOT), link
+        assert file.exists(), link
+        if anchor:
+            assert anchor in anchors_of(file), link
+
+
+def test_every_document_can_be_reached_from_the_map():
+    map_ = ROOT / "docs" / "index.md"
+    linked = {(map_.parent / link.partition("#")[0]).resolve() for link in links_of(map_)}
+    assert [name_of(path) for path in DOCUMENTS if path not in linked | {map_, ROOT / "README.md"}] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_a_document_has_one_title_and_no_block_of_an_unknown_kind(path: Path):
+    known = {"python", "console", "js", "html", "http", "text", "sql", "ini", ""}
+    fences = [token for token in re.findall(r"^```(\w*)", path.read_text("utf-8"), flags=re.MULTILINE)]
+    assert set(fences) <= known
+    assert headings_of(path)
+
+
+@pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks_of(p, "js")], ids=name_of)
+def test_every_script_for_a_page_is_javascript(path: Path, tmp_path: Path):
+    node = shutil.which("node") or missing("Node.js")
+    for number, block in enumerate(blocks_of(path, "js")):
+        script = tmp_path / f"{number}.mjs"
+        script.write_text(block.text, "utf-8")
+        done = subprocess.run([node, "--check", script], capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stderr
