@@ -1,0 +1,1 @@
+"""The demo app: `make demo`. See README.md in this folder."""

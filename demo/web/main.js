@@ -1,0 +1,134 @@
+// What an app does is `SuperTokens.init`; from then on `fetch` refreshes by itself. All else here is to show it.
+import SuperTokens from "supertokens-website";
+import { drawClock, makeClock } from "./clock.js";
+import { $, h } from "./dom.js";
+import { tell, watchNetwork } from "./network.js";
+import { showSessions } from "./sessions.js";
+import { follow, prepareThief, theftOf } from "./thief.js";
+import { readFrontToken, visibleCookies } from "./token.js";
+
+watchNetwork(); // before init, so that it stands below the SDK
+SuperTokens.init({
+  apiDomain: location.origin,
+  tokenTransferMethod: "cookie",
+  onHandleEvent: (event) => {
+    tell("SDK", event.action);
+    if (event.action === "REFRESH_SESSION" || event.action === "SESSION_CREATED") setTimeout(showSessions, 0);
+  },
+});
+
+const ENDED = "You were signed out: in another tab or on another device, or the session is over.";
+let left = null; // why this tab is no longer signed in, where it knows
+let handle = null;
+let isCalling = false;
+
+async function start() {
+  const settings = await (await fetch("/api/settings")).json();
+  $("lifetime").textContent = `${settings.lifetime} seconds`;
+  makeClock(settings.lifetime);
+  prepareThief(settings);
+  $("people").replaceChildren(...settings.users.map(person));
+  $("call").addEventListener("click", call);
+  $("poll").addEventListener("change", () => $("poll").checked && call());
+  $("sign-out").addEventListener("click", signOut);
+  $("sign-out-everywhere").addEventListener("click", signOutEverywhere);
+  $("theme").addEventListener("click", switchTheme);
+  await SuperTokens.doesSessionExist(); // refreshes where the token ran out while the tab was closed
+  look();
+  setInterval(look, 100);
+  setInterval(() => $("poll").checked && handle && call(), 1000);
+}
+
+/** Compare the page with what the browser's jar says: another tab may have signed in or out. */
+function look() {
+  const token = readFrontToken();
+  if (token) drawClock(token.ate);
+  const visible = visibleCookies().filter((name) => /^s[A-Z]|^st-/.test(name));
+  if ($("visible").dataset.names !== String(visible)) {
+    $("visible").dataset.names = String(visible);
+    $("visible").replaceChildren(...visible.map((name) => h("code", {}, name)));
+  }
+  const found = token?.up.sessionHandle ?? null;
+  if (found === handle && $("main").dataset.state !== "loading") return;
+  if (found) enter(token);
+  else leave();
+  handle = found;
+}
+
+function enter(token) {
+  left = null;
+  $("session-title").textContent = token.up.name;
+  $("avatar").textContent = token.up.name[0];
+  $("identity").textContent = `${token.up.role} · session ${token.up.sessionHandle.slice(0, 8)}`;
+  say("Wait until the token has run out, then call.");
+  turn("in");
+  follow(token.up.sessionHandle);
+  showSessions();
+}
+
+function leave() {
+  const wasIn = handle !== null;
+  turn("out");
+  $("poll").checked = false;
+  $("notice").hidden = !wasIn;
+  const reason = theftOf() ? "Thrown out: your session was stolen, and the thief has lost it too. See below." : left ?? ENDED;
+  $("notice").textContent = reason;
+  $("notice").dataset.kind = theftOf() ? "bad" : "";
+}
+
+function turn(state) {
+  $("main").dataset.state = state;
+  for (const part of document.querySelectorAll("[data-when]")) {
+    const when = part.dataset.when;
+    part.hidden = when === "known" ? state === "out" && handle === null : when !== state;
+  }
+}
+
+function person(user) {
+  return h("button", { type: "button", class: "person", onclick: () => fetch(`/api/sign-in/${user.id}`, { method: "POST" }).then(look) },
+    h("span", { class: "avatar", "aria-hidden": "true" }, user.name[0]),
+    h("span", {}, h("b", {}, user.name), h("small", {}, user.role)));
+}
+
+async function call() {
+  if (isCalling) return;
+  isCalling = true;
+  const started = performance.now();
+  try {
+    const response = await fetch("/api/hello");
+    const body = await response.json();
+    const took = Math.round(performance.now() - started);
+    if (response.ok) say(`200 in ${took} ms: “${body.message}”, who is ${body.role}`, "ok");
+    else say(`${response.status}: ${body.message}`, "bad");
+  } catch (error) {
+    say(`No answer: ${error.message}`, "bad");
+  } finally {
+    isCalling = false;
+  }
+}
+
+async function signOut() {
+  left = "You signed out.";
+  await SuperTokens.signOut();
+  look();
+}
+
+async function signOutEverywhere() {
+  left = "You signed out everywhere.";
+  await fetch("/api/sessions", { method: "DELETE" });
+  look();
+}
+
+function switchTheme() {
+  const root = document.documentElement;
+  const isDark = getComputedStyle(root).colorScheme === "dark" || (!root.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+  root.dataset.theme = isDark ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+}
+
+function say(text, kind = "") {
+  $("result").textContent = text;
+  $("result").dataset.kind = kind;
+}
+
+start();
