@@ -115,9 +115,7 @@ def _make_cluster(programs: Path, home: Path, account: str | None, password: str
         raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
 
 
-def _start(
-    programs: Path, home: Path, account: str | None, password: str
-) -> tuple[subprocess.Popen[bytes], str]:
+def _start(programs: Path, home: Path, account: str | None, password: str) -> tuple[subprocess.Popen[bytes], str]:
     """Another program may take the free port before the server does: then try another one."""
     log = home / "log"
     for _ in range(START_ATTEMPTS):
@@ -142,9 +140,7 @@ def _start(
     raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()[-4000:]}")
 
 
-def _spawn(
-    command: Sequence[str | Path], home: Path, account: str | None, log: Path
-) -> subprocess.Popen[bytes]:
+def _spawn(command: Sequence[str | Path], home: Path, account: str | None, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
             command,

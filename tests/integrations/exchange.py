@@ -124,7 +124,9 @@ def check_reply(reply: Reply, secrets: Iterable[str]) -> None:
         assert "expires" in cookie.attributes
         assert len(cookie.name) + len(cookie.value) <= 4096
     for name in reply.session_headers:
-        assert name in [other.lower() for other in reply.exposed], f"{name} is not exposed, so a page of another origin cannot see it"
+        assert name in [other.lower() for other in reply.exposed], (
+            f"{name} is not exposed, so a page of another origin cannot see it"
+        )
     assert len(reply.exposed) == len({name.lower() for name in reply.exposed}), "a name is exposed twice"
     if not reply.is_silent:
         assert reply.header("cache-control") == "no-store"

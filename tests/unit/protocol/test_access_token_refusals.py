@@ -55,7 +55,7 @@ def test_the_token_that_all_these_are_made_from_is_good():
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "NONE", "nOnE", "", "HS256", "hs256", "eddsa", "RS256", "ES256"])
-@pytest.mark.parametrize("signature", ["", SIGNATURE])
+@pytest.mark.parametrize("signature", ["", SIGNATURE], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("ring", [RING, open_rows([])], ids=["key known", "key not loaded"])
 def test_another_algorithm_in_the_header_is_refused_with_and_without_a_signature(alg, signature, ring):
     text = f"{encode({**decode(HEADER), 'alg': alg})}.{CLAIMS}.{signature}"
