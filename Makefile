@@ -20,8 +20,18 @@ setup: .venv/.stamp ## Make .venv with the library and all development tools
 system:
 	@./.ci/system
 
-demo: setup ## Run the demo app
+demo: setup demo/assets/.stamp ## Run the demo app
 	$(BIN)/python -m demo
+
+# The page's scripts, with the browser SDK in them. --ignore-scripts: neither package needs its install script.
+demo/assets/.stamp: demo/package.json demo/node_modules/.stamp $(wildcard demo/web/*.js demo/web/*.css)
+	@npm --prefix demo --silent run build
+	@touch $@
+
+demo/node_modules/.stamp: demo/package-lock.json
+	@command -v npm >/dev/null || { echo "The demo's page needs npm (with Node.js 18 or newer); see make system" >&2; exit 1; }
+	@npm --prefix demo ci --silent --ignore-scripts
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -143,9 +143,7 @@ class FreshFiles(StaticFiles):
         return response
 
 
-def create_app(
-    database_url: str, *, origin: str, access_token_validity: timedelta = timedelta(seconds=5)
-) -> FastAPI:
+def create_app(database_url: str, *, origin: str, access_token_validity: timedelta = timedelta(seconds=5)) -> FastAPI:
     """The app at ``origin``. Access tokens usually last an hour; here they run out while you watch."""
     wiretap = Wiretap()
     sessions = TappedSessions(

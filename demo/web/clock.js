@@ -22,7 +22,7 @@ export function drawClock(expiresAt) {
   const clock = $("clock");
   if (clock.dataset.phase !== phase) {
     clock.dataset.phase = phase;
-    $("clock-label").textContent = phase === "over" ? "Access token has run out: the next call refreshes it" : "Access token is good for";
+    $("clock-label").textContent = phase === "over" ? "Run out: the next call refreshes it" : "Access token is good for";
   }
   $("seconds").textContent = left.toFixed(1);
 }

@@ -12,12 +12,14 @@ SuperTokens.init({
   apiDomain: location.origin,
   tokenTransferMethod: "cookie",
   onHandleEvent: (event) => {
+    if (event.action === "ACCESS_TOKEN_PAYLOAD_UPDATED") return; // with every new token, as its times differ
     tell("SDK", event.action);
-    if (event.action === "REFRESH_SESSION" || event.action === "SESSION_CREATED") setTimeout(showSessions, 0);
+    if (event.action === "REFRESH_SESSION") setTimeout(showSessions, 0);
   },
 });
 
 const ENDED = "You were signed out: in another tab or on another device, or the session is over.";
+const STOLEN = "Thrown out: your session was stolen, and the thief has lost it too. See below.";
 let left = null; // why this tab is no longer signed in, where it knows
 let handle = null;
 let isCalling = false;
@@ -71,9 +73,9 @@ function leave() {
   turn("out");
   $("poll").checked = false;
   $("notice").hidden = !wasIn;
-  const reason = theftOf() ? "Thrown out: your session was stolen, and the thief has lost it too. See below." : left ?? ENDED;
-  $("notice").textContent = reason;
-  $("notice").dataset.kind = theftOf() ? "bad" : "";
+  const isTheft = theftOf() !== null;
+  $("notice").textContent = isTheft ? STOLEN : (left ?? ENDED);
+  $("notice").dataset.kind = isTheft ? "bad" : "";
 }
 
 function turn(state) {
@@ -85,7 +87,8 @@ function turn(state) {
 }
 
 function person(user) {
-  return h("button", { type: "button", class: "person", onclick: () => fetch(`/api/sign-in/${user.id}`, { method: "POST" }).then(look) },
+  const signIn = () => fetch(`/api/sign-in/${user.id}`, { method: "POST" }).then(look);
+  return h("button", { type: "button", class: "person", onclick: signIn },
     h("span", { class: "avatar", "aria-hidden": "true" }, user.name[0]),
     h("span", {}, h("b", {}, user.name), h("small", {}, user.role)));
 }
@@ -98,7 +101,7 @@ async function call() {
     const response = await fetch("/api/hello");
     const body = await response.json();
     const took = Math.round(performance.now() - started);
-    if (response.ok) say(`200 in ${took} ms: “${body.message}”, who is ${body.role}`, "ok");
+    if (response.ok) say(`200 in ${took} ms: “${body.message}”, from a route for whoever is signed in`, "ok");
     else say(`${response.status}: ${body.message}`, "bad");
   } catch (error) {
     say(`No answer: ${error.message}`, "bad");
@@ -121,8 +124,8 @@ async function signOutEverywhere() {
 
 function switchTheme() {
   const root = document.documentElement;
-  const isDark = getComputedStyle(root).colorScheme === "dark" || (!root.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
-  root.dataset.theme = isDark ? "light" : "dark";
+  const present = root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  root.dataset.theme = present === "dark" ? "light" : "dark";
   localStorage.setItem("theme", root.dataset.theme);
 }
 

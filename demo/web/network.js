@@ -1,5 +1,6 @@
 // The log shows what really goes over the wire: it wraps `window.fetch` before the SDK does, so it stands below it.
 import { $, h } from "./dom.js";
+import { readFrontToken } from "./token.js";
 
 const LIMIT = 200;
 const entries = [];
@@ -30,14 +31,15 @@ export function watchNetwork() {
 
 /** A line that is no request: what the SDK or the server says. */
 export function tell(who, text, kind = "event") {
-  append(h("li", { "data-kind": kind }, time(), h("span", { class: "who-says" }, who), h("span", { class: "path" }, text)));
+  const words = [h("span", { class: "who-says" }, who), h("span", { class: "path" }, text)];
+  append(h("li", { "data-kind": kind }, time(), ...words));
 }
 
 function begin(method, path) {
   const isRefresh = path.endsWith("/session/refresh");
-  const previous = entries.at(-1);
-  const isRetry = previous?.isRefresh && previous.code === 200 && entries.at(-2)?.path === path && entries.at(-2).code === 401;
-  const row = { method, path, isRefresh, isRetry, code: null };
+  const [refused, refresh] = entries.slice(-2);
+  const isRetry = refresh?.isRefresh && refresh.code === 200 && refused.path === path && refused.code === 401;
+  const row = { method, path, isRefresh, isRetry, code: null, hadSession: readFrontToken() !== null };
   row.status = h("span", { class: "status" }, "…");
   row.took = h("span", { class: "took" });
   row.note = h("span", { class: "note" }, isRetry ? "repeated by the SDK" : isRefresh ? "sent by the SDK" : "");
@@ -61,10 +63,11 @@ function finish(row, response, milliseconds) {
 }
 
 function explain(row, response, front) {
+  if (front === "remove" && row.isRefresh && !row.hadSession) return "nobody is signed in here";
   if (front === "remove") return "the browser lets go of its tokens";
   if (front && row.isRefresh) return "new access and refresh token";
   if (front && row.path.startsWith("/api/sign-in")) return "first tokens";
-  if (front) return "first use: a cleaner access token";
+  if (front) return "first use: the access token is replaced";
   if (response.status === 401 && !row.isRefresh) return "the access token has run out";
   return "";
 }

@@ -1,10 +1,10 @@
 // The rotation as a drawing: time runs to the right, your tokens above, the thief's below.
 import { s } from "./dom.js";
 
-const STEP = 92;
-const LANE = 46;
-const LEFT = 46;
-const MIDDLE = 96;
+const STEP = 112;
+const LANE = 62;
+const LEFT = 58;
+const MIDDLE = 126;
 
 export function drawRotation(place, state) {
   const spots = lay(state);
@@ -33,7 +33,7 @@ function lay(state) {
     const nth = taken.get(key) ?? 0;
     taken.set(key, nth + 1);
     const isSpine = node.shared || !hasThief || !afterCopy(node, state);
-    const y = isSpine && nth === 0 ? MIDDLE : MIDDLE + side * Math.min(LANE + nth * 30, MIDDLE - 22);
+    const y = isSpine && nth === 0 ? MIDDLE : MIDDLE + side * Math.min(LANE + nth * 26, MIDDLE - 34);
     spots.set(node.name, { x: LEFT + depth * STEP, y, depth });
   }
   return spots;
@@ -59,17 +59,18 @@ function mark(node, { x, y }, state) {
   if (node.used) classes.push("is-used");
   if (isCaught) classes.push("is-caught");
   const group = s("g", { class: classes.join(" "), transform: `translate(${x} ${y})` });
-  if (isLine || isCaught) group.append(s("circle", { r: 20, class: "halo" }));
+  if (isLine || isCaught) group.append(s("circle", { r: 23, class: "halo" }));
   if (node.shared) {
-    group.append(s("path", { d: "M-11 0a11 11 0 0 1 22 0z", class: "upper" }), s("path", { d: "M-11 0 0 11 11 0z", class: "lower" }));
-  } else if (node.owner === "thief") group.append(s("path", { d: "M0-13 13 0 0 13-13 0z", class: "body" }));
-  else group.append(s("circle", { r: 11, class: "body" }));
+    group.append(s("path", { d: "M-13 0a13 13 0 0 1 26 0z", class: "upper" }));
+    group.append(s("path", { d: "M-13 0 0 13 13 0z", class: "lower" }));
+  } else if (node.owner === "thief") group.append(s("path", { d: "M0-15 15 0 0 15-15 0z", class: "body" }));
+  else group.append(s("circle", { r: 13, class: "body" }));
   if (isCaught) group.append(s("path", { d: "M-5-5 5 5M5-5-5 5", class: "cross" }));
-  group.append(s("text", { y: 36 }, node.name));
+  group.append(s("text", { y: 41 }, node.name));
   const held = Object.entries(state.holds).filter(([, name]) => name === node.name).map(([actor]) => actor);
   if (held.length && !state.over) {
-    const words = held.map((actor) => (actor === "you" ? "you hold" : "thief holds"));
-    group.append(s("text", { y: -27, class: `holder ${held.length > 1 ? "both" : held[0]}` }, held.length > 1 ? "both hold" : words[0]));
+    const holder = held.length > 1 ? "both" : held[0];
+    group.append(s("text", { y: -31, class: `holder ${holder}` }, { you: "you hold", thief: "thief holds", both: "both hold" }[holder]));
   }
   return group;
 }

@@ -14,8 +14,7 @@ function row(one) {
       h("p", {}, h("b", {}, one.device), one.current ? h("span", { class: "badge" }, "this one") : null),
       h("p", { class: "faint" }, `began ${ago(one.created)}, last refresh used ${ago(one.seen)} · `,
         h("code", {}, one.handle.slice(0, 8)))),
-    h("button", { type: "button", class: "quiet", onclick: () => end(one.handle), "aria-label": `Sign out ${one.device}` },
-      "Sign out"));
+    h("button", { type: "button", class: "quiet", onclick: () => end(one.handle) }, "Sign out"));
 }
 
 async function end(handle) {

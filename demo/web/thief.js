@@ -43,7 +43,7 @@ async function act(what) {
   const response = await fetch(`/demo/thief/${followed}/${what}`, { method: "POST" });
   const seen = await response.json();
   if (!response.ok) return say(seen.detail, "bad");
-  const outcome = seen.gotTokens ? (what === "refresh" ? "he has new tokens" : "and his access token is replaced") : seen.message;
+  const outcome = seen.message ?? "he has new tokens";
   say(`${seen.method} ${seen.path} → ${seen.status}, ${outcome} (${seen.milliseconds} ms)`, seen.status === 200 ? "ok" : "bad");
 }
 
@@ -55,7 +55,10 @@ function show(state) {
   for (const id of ["thief-refresh", "again", "thief-call"]) $(id).disabled = !state.holds.thief;
   for (const id of ["steal", "refresh", "reveal"]) $(id).disabled = state.over;
   if (!state.theft) return;
-  if (isNews) tell("server", `TokenTheftDetected (${state.theft}): session revoked`, "bad");
+  if (isNews) {
+    tell("server", `TokenTheftDetected (${state.theft}): session revoked`, "bad");
+    say("He is out too: try his buttons.");
+  }
   const who = state.caught === "thief" ? "The thief" : "You";
   $("verdict").replaceChildren(
     h("h3", {}, "Theft detected: both are thrown out"),
