@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.pool import StaticPool
 
 from tallystick.storage.sql import statements
 from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS
@@ -128,6 +129,9 @@ class AsyncSqlStore:
         self._is_owned = owned
         self._migrate = migrate
         self._is_open = False
+        # A database in memory is one connection. Were two to ask it at once, its lock would belong to the event loop in
+        # which they did, and break in the next.
+        self._at_once = 1 if isinstance(engine.pool, StaticPool) else AT_ONCE
         self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
         self._running = set[asyncio.Task[object]]()
 
@@ -212,7 +216,7 @@ class AsyncSqlStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        turns = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+        turns = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._at_once))
         async with asyncio.timeout(WAIT_SECONDS):
             await turns.acquire()
         try:
