@@ -76,6 +76,7 @@ function leave() {
   const isTheft = theftOf() !== null;
   $("notice").textContent = isTheft ? STOLEN : (left ?? ENDED);
   $("notice").dataset.kind = isTheft ? "bad" : "";
+  if (isTheft) $("verdict").scrollIntoView({ block: "center" });
 }
 
 function turn(state) {
