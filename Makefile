@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo lint check test format bench clean
+.PHONY: help setup system assets demo lint check test format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -43,7 +43,7 @@ lint: setup
 check: lint ## Format, lint, types, layers and unit tests: under a minute
 	$(BIN)/python -m pytest tests/unit
 
-test: setup system lint ## Everything that CI runs, with coverage of the pure layers
+test: setup system assets lint ## Everything that CI runs, with coverage of the pure layers
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2
 	$(BIN)/coverage combine --quiet
