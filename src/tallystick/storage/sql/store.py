@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.pool import StaticPool
-from sqlalchemy.pool import StaticPool
 
 from tallystick.storage.sql import statements
 from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS
@@ -132,8 +131,6 @@ class AsyncSqlStore:
         self._is_open = False
         # A database in memory is one connection. Were two to ask it at once, its lock would belong to the event loop in
         # which they did, and break in the next.
-        self._at_once = 1 if isinstance(engine.pool, StaticPool) else AT_ONCE
-        # One connection is lent to one at a time: the driver's own queue for it would belong to the first event loop.
         self._at_once = 1 if isinstance(engine.pool, StaticPool) else AT_ONCE
         self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
         self._running = set[asyncio.Task[object]]()
