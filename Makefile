@@ -23,6 +23,8 @@ system:
 demo: setup demo/assets/.stamp ## Run the demo app
 	$(BIN)/python -m demo
 
+assets: demo/assets/.stamp
+
 # The page's scripts, with the browser SDK in them. --ignore-scripts: neither package needs its install script.
 demo/assets/.stamp: demo/package.json demo/node_modules/.stamp $(wildcard demo/web/*.js demo/web/*.css)
 	@npm --prefix demo --silent run build
@@ -45,7 +47,8 @@ check: lint ## Format, lint, types, layers and unit tests: under a minute
 
 test: setup system assets lint ## Everything that CI runs, with coverage of the pure layers
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2
+	$(BIN)/coverage run -m pytest -n 2 -m "not browser"
+	$(BIN)/python -m pytest -m browser
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

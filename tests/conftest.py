@@ -20,15 +20,17 @@ CHROMIUM_FLAGS = (
 )
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the browser's tests last.
+    """Mark the browser's tests, and run them last.
 
-    Playwright's sync API leaves an event loop running in this thread for as long as the browser
-    is up, and no async test can start beside it. pytest-xdist's default distribution (`load`)
-    keeps this order within each worker; `loadscope` and `loadfile` would not.
+    Playwright's sync API leaves an event loop running in its thread for as long as the browser is up, and no async test
+    can start beside it. With several workers order is not enough, so `make test` gives the browser a run of its own.
     """
-    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 @pytest.fixture(scope="session")

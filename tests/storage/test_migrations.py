@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -17,10 +18,12 @@ from tallystick.storage.sql.migrations import make_config
 from tallystick.storage.sql.schema import HEAD, REVISIONS, VERSION_TABLE, metadata
 from tests.conformance.processes import run_at_once, wait_for_the_others
 from tests.conformance.rows import make_session
+from tests.servers import make_database
 from tests.storage.databases import parse, set_revision
 
 PROCESSES = 8
 FILES = 10
+DATABASES = 5
 
 
 def test_the_revisions_that_the_code_names_are_those_of_the_scripts():
@@ -155,8 +158,10 @@ def test_eight_processes_may_open_one_new_sqlite_file_at_once(tmp_path):
     assert run_at_once(PROCESSES, open_in_turn, urls) == [[HEAD] * FILES] * PROCESSES
 
 
-def test_several_processes_may_migrate_one_database_on_a_server_at_once(postgres_database):
-    assert run_at_once(4, open_in_turn, [postgres_database]) == [[HEAD]] * 4
+def test_several_processes_may_migrate_one_database_on_a_server_at_once(postgres_url):
+    with ExitStack() as stack:
+        urls = [stack.enter_context(make_database(postgres_url)) for _ in range(DATABASES)]
+        assert run_at_once(4, open_in_turn, urls) == [[HEAD] * DATABASES] * 4
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(sqlite_url):

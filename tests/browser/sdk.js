@@ -1,0 +1,4 @@
+// The unmodified browser SDK, for the tests' own page.
+import SuperTokens from "supertokens-website";
+
+window.SuperTokens = SuperTokens;
