@@ -28,7 +28,7 @@ async function start() {
   const settings = await (await fetch("/api/settings")).json();
   $("lifetime").textContent = `${settings.lifetime} seconds`;
   makeClock(settings.lifetime);
-  prepareThief(settings);
+  prepareThief(settings, sayWhy);
   $("people").replaceChildren(...settings.users.map(person));
   $("call").addEventListener("click", call);
   $("poll").addEventListener("change", () => $("poll").checked && call());
@@ -69,14 +69,18 @@ function enter(token) {
 }
 
 function leave() {
-  const wasIn = handle !== null;
   turn("out");
   $("poll").checked = false;
-  $("notice").hidden = !wasIn;
+  $("notice").hidden = handle === null;
+  sayWhy();
+}
+
+/** Why this tab is no longer signed in. The news of a theft may come before or after its 401. */
+function sayWhy() {
   const isTheft = theftOf() !== null;
   $("notice").textContent = isTheft ? STOLEN : (left ?? ENDED);
   $("notice").dataset.kind = isTheft ? "bad" : "";
-  if (isTheft) $("verdict").scrollIntoView({ block: "center" });
+  if (isTheft && $("main").dataset.state === "out") $("verdict").scrollIntoView({ block: "center" });
 }
 
 function turn(state) {

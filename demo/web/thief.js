@@ -14,9 +14,11 @@ let followed = null;
 let feed = null;
 let grace = 10;
 let latest = null;
+let onTheft = () => {};
 
-export function prepareThief(settings) {
+export function prepareThief(settings, whenDetected) {
   grace = settings.grace;
+  onTheft = whenDetected;
   $("steal").addEventListener("click", async () => {
     if ((await fetch("/demo/thief", { method: "POST" })).ok) say("The thief has a copy of your cookies. Nothing shows it yet.");
   });
@@ -30,6 +32,7 @@ export function follow(handle) {
   if (followed === handle) return;
   followed = handle;
   feed?.close();
+  latest = null;
   $("verdict").hidden = true;
   say("In any order you like: with “Every second” on, your side refreshes by itself.");
   feed = new EventSource(`/demo/feed/${handle}`);
@@ -68,6 +71,7 @@ function show(state) {
       h("code", {}, "check_database=True"), " refuse it at once."),
   );
   $("verdict").hidden = false;
+  if (isNews) onTheft();
 }
 
 /** Point at the step that comes next. */

@@ -87,7 +87,7 @@ def test_calls_every_second_go_on_over_many_refreshes(demo: str, device: Browser
     traffic = Traffic(device)
     page = sign_in(demo, device)
     page.get_by_text("Every second", exact=True).click()
-    page.wait_for_function("document.querySelectorAll('#log [data-refresh][data-status=\"200\"]').length >= 3")
+    expect(page.locator("#log [data-refresh][data-status='200']").nth(2)).to_be_visible()
     expect_signed_in(page)
     assert set(traffic.refreshes[1:]) == {200}, "all but the anonymous visitor's"
 
