@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from demo.__main__ import DemoServer
 from demo.app import create_app
 from tests.browser.serving import address, build_assets, bundle_sdk, listen, make_server, running
 from tests.browser.site import Site, run_site
 
-PATIENCE_MS = 10_000
+PATIENCE_MS = 15_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def test_calls_every_second_go_on_over_many_refreshes(demo: str, device: Browser
     traffic = Traffic(device)
     page = sign_in(demo, device)
     page.get_by_text("Every second", exact=True).click()
-    expect(page.locator("#log [data-refresh][data-status='200']").nth(2)).to_be_visible()
+    expect(page.locator("#log [data-refresh][data-status='200']").nth(2)).to_be_visible(timeout=60_000)
     expect_signed_in(page)
     assert set(traffic.refreshes[1:]) == {200}, "all but the anonymous visitor's"
 
