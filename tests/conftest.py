@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     can start beside it. With several workers order is not enough, so `make test` gives the browser a run of its own.
     """
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
+        if "chromium_path" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 

@@ -7,7 +7,7 @@ function of a module.
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
-SECONDS = 90
+SECONDS = 40
 
 _barrier = None
 

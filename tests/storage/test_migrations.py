@@ -22,7 +22,7 @@ from tests.servers import make_database
 from tests.storage.databases import parse, set_revision
 
 PROCESSES = 8
-FILES = 10
+FILES = 20
 DATABASES = 5
 
 
