@@ -156,7 +156,7 @@ def run_site(sdk: Path, folder: Path, **settings: Any) -> Iterator[Site]:
     database = folder / "sessions.db"
     at_website, at_api = listen(), listen()
     website, api = address(at_website), address(at_api)
-    settings = {"access_token_validity": timedelta(seconds=1), "api_domain": api, "website_domain": website, **settings}
+    settings = {"access_token_validity": timedelta(seconds=2), "api_domain": api, "website_domain": website, **settings}
     sessions = AsyncSessions(f"sqlite:///{database}", secret="x" * 40, **settings)
     with (
         running(make_server(make_website(sdk)), at_website),

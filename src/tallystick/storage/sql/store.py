@@ -207,8 +207,13 @@ class AsyncSqlStore:
     ) -> R:
         task = asyncio.create_task(self._step(statement, *args, **kwargs))
         self._running.add(task)  # the loop itself holds tasks only weakly
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._forget)
         return await asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Task[object]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: where the caller has gone, asyncio would report it as never retrieved
 
     async def _step(
         self,
