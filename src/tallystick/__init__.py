@@ -26,12 +26,14 @@ from tallystick.errors import (
 from tallystick.sessions import Sessions
 from tallystick.types import (
     ClaimValidationError,
+    ClientInfo,
     CookieTokenInfo,
     CreatedSession,
     FoundSession,
     RegeneratedToken,
     SessionInfo,
     SessionInformation,
+    TheftEvent,
     TokenInfo,
 )
 
@@ -41,6 +43,7 @@ __all__ = [
     "BadInput",
     "ClaimValidationError",
     "ClientAction",
+    "ClientInfo",
     "Config",
     "CookieTokenInfo",
     "CreatedSession",
@@ -53,6 +56,7 @@ __all__ = [
     "SessionInfo",
     "SessionInformation",
     "Sessions",
+    "TheftEvent",
     "TokenInfo",
     "TokenTheftDetected",
     "TryRefreshToken",

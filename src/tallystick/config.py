@@ -56,6 +56,9 @@ class Settings(TypedDict, total=False):
     algorithm: Algorithm
     signing_key_interval: timedelta
     max_session_data_bytes: int
+    keep_user_agent: bool
+    keep_address: bool
+    theft_retention: timedelta
     api_domain: str | None
     website_domain: str | None
     api_base_path: str
@@ -94,6 +97,10 @@ class Config:
         How long a signing key signs: 168 hours. It is published before that and verifies after it.
     ``max_session_data_bytes``
         How large a session's data may be as JSON: 64 KiB.
+    ``keep_user_agent``, ``keep_address``
+        Whether to keep with a session what its client last called itself, and the IP address that it came from.
+    ``theft_retention``
+        How long theft events are kept: 90 days. A purge deletes older ones.
     ``api_domain``, ``website_domain``
         Origins such as ``https://api.example.com``. From the two follow ``Secure``, ``SameSite`` and the anti-CSRF
         mode. Without them the pages and the API are taken to be one site and ``Secure`` follows each request's
@@ -122,6 +129,9 @@ class Config:
     algorithm: Algorithm = "RS256"
     signing_key_interval: timedelta = timedelta(hours=168)
     max_session_data_bytes: int = 64 * 1024
+    keep_user_agent: bool = True
+    keep_address: bool = True
+    theft_retention: timedelta = timedelta(days=90)
     api_domain: str | None = None
     website_domain: str | None = None
     api_base_path: str = "/auth"
@@ -147,6 +157,7 @@ class Config:
             "absolute_lifetime",
             "grace",
             "signing_key_interval",
+            "theft_retention",
         ):
             value = getattr(self, name)
             if not isinstance(value, timedelta):
@@ -170,6 +181,8 @@ class Config:
             raise _refused("grace", self.grace, "0 to 300 seconds")
         if self.signing_key_interval < timedelta(seconds=1):
             raise _refused("signing_key_interval", self.signing_key_interval, "at least 1 second")
+        if self.theft_retention < timedelta(0):
+            raise _refused("theft_retention", self.theft_retention, "0 or longer")
 
     def _check_choices(self) -> None:
         if not isinstance(self.app_id, str) or not _APP_ID.fullmatch(self.app_id):
@@ -186,6 +199,9 @@ class Config:
             raise _refused("token_transfer_method", self.token_transfer_method, "'cookie', 'header' or 'any'")
         if not isinstance(self.max_session_data_bytes, int) or self.max_session_data_bytes < 2:
             raise _refused("max_session_data_bytes", self.max_session_data_bytes, "at least 2")
+        for name in ("keep_user_agent", "keep_address"):
+            if not isinstance(getattr(self, name), bool):
+                raise _refused(name, getattr(self, name), "True or False")
 
     def _check_web(self) -> None:
         for name in ("api_domain", "website_domain"):

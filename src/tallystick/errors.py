@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeGuard
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tallystick.types import ClaimValidationError
+    from tallystick.types import ClaimValidationError, TheftEvent
 
 __all__ = [
     "BadInput",
@@ -97,7 +97,7 @@ class BadInput(GeneralError, ValueError):
     """The app passed something that a session cannot hold. Nothing was changed.
 
     Reasons: ``bad_user_id``, ``bad_tenant_id``, ``not_json``, ``not_an_object``, ``reserved_claim``,
-    ``too_large``, ``bad_handle``.
+    ``too_large``, ``bad_handle``, ``bad_client``, ``bad_limit``.
     """
 
     http_status = 400
@@ -143,17 +143,21 @@ class TokenTheftDetected(SessionError):
     """Two holders have used one chain of refresh tokens, so one of them is a thief (shared/rotation.md).
 
     The session is already revoked when this is raised. ``reason`` is the kind of reuse: ``retired``, ``sibling`` or
-    ``ancestor``.
+    ``ancestor``. ``event`` is what was recorded; None where another request found the same theft first, and recorded
+    it.
     """
 
     err_type = 4000
     http_status = 401
     client_action = ClientAction.SIGN_IN
 
-    def __init__(self, session_handle: str, user_id: str, *, reason: str = "reuse") -> None:
+    def __init__(
+        self, session_handle: str, user_id: str, *, reason: str = "reuse", event: TheftEvent | None = None
+    ) -> None:
         super().__init__("token theft detected", reason=reason)
         self.session_handle = session_handle
         self.user_id = user_id
+        self.event = event
 
 
 class InvalidClaims(SessionError):

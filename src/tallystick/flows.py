@@ -7,10 +7,12 @@ happens at one instant. Lost races are judged anew, :data:`ATTEMPTS` times at th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from tallystick import issuing
 from tallystick.calls import Flow, ask, work
+from tallystick.config import milliseconds
 from tallystick.deployment import Deployment
 from tallystick.errors import (
     GeneralError,
@@ -51,6 +53,7 @@ from tallystick.protocol.rotation import (
     Presented,
     Reissue,
     Reuse,
+    Standing,
     judge_database_check,
     judge_first_use,
     judge_refresh,
@@ -58,12 +61,14 @@ from tallystick.protocol.rotation import (
 from tallystick.protocol.size import check_fits
 from tallystick.storage.interface import SessionStore
 from tallystick.types import (
+    ClientInfo,
     CreatedSession,
     FoundSession,
     Json,
     RegeneratedToken,
     SessionInformation,
     SessionRow,
+    TheftEvent,
 )
 
 ATTEMPTS: Final = 16
@@ -87,9 +92,10 @@ def create(
     *,
     tenant_id: object,
     enable_anti_csrf: bool,
+    client: object = None,
 ) -> Flow[CreatedSession]:
     """Begin a session. Everything is checked before the store is asked."""
-    now = d.clock()
+    now, side = d.clock(), given.check_client(client, d.config)
     user, tenant = given.check_user_id(user_id), given.check_tenant_id(tenant_id)
     payload = given.check_jwt_payload(jwt_payload)
     data = given.check_session_data(session_data, d.config.max_session_data_bytes)
@@ -113,6 +119,9 @@ def create(
         created_at=now,
         expires_at=slide(now, d.refresh_token_validity, absolute_expires_at),
         absolute_expires_at=absolute_expires_at,
+        refreshed_at=now,
+        user_agent=side.user_agent,
+        address=side.address,
     )
     created = issuing.issue(d, row, first, key, now)
     yield from ask(SessionStore.insert_session, row)
@@ -194,12 +203,13 @@ def refresh(
     anti_csrf_token: object,
     *,
     enable_anti_csrf: bool | None = None,
+    client: object = None,
 ) -> Flow[CreatedSession]:
     """Carry out the verdict on a refresh token (shared/rotation.md).
 
     ``enable_anti_csrf`` None keeps the session as it was created.
     """
-    now = d.clock()
+    now, side = d.clock(), given.check_client(client, d.config)
     envelope = open_envelope(refresh_token, d.secrets)
     if envelope.token.has_anti_csrf:
         expected = mint_anti_csrf_token(envelope.keys.anti_csrf, envelope.token.text)
@@ -210,7 +220,7 @@ def refresh(
         if row is None:
             raise _no_session()
         token = envelope.open(row.nonce)
-        moved = yield from _carry_out_refresh(d, row, token, now)
+        moved = yield from _carry_out_refresh(d, row, token, side, now)
         if moved is not None:
             key = yield from _signing_key(d, now)
             child = issuing.mint_child(d, moved, token, has_anti_csrf=has_anti_csrf)
@@ -218,18 +228,22 @@ def refresh(
     raise _contended()
 
 
-def _carry_out_refresh(d: Deployment, row: SessionRow, token: RefreshToken, now: int) -> Flow[SessionRow | None]:
+def _carry_out_refresh(
+    d: Deployment, row: SessionRow, token: RefreshToken, side: ClientInfo, now: int
+) -> Flow[SessionRow | None]:
     """The row as it is after the verdict, or None where another caller was faster."""
     presented = Presented(token.generation, token.hash1, token.parent_hash1)
     match judge_refresh(row, presented, now, d.rule):
         case Reissue(mark):
             return row if (yield from _write(row, mark)) else None
         case Advance(step):
+            step = replace(step, user_agent=side.user_agent, address=side.address)
             won = yield from ask(SessionStore.advance_line, row.app_id, row.handle, row.line, step)
             return row if won else None
         case Reuse(kind):
-            yield from ask(SessionStore.delete_sessions, row.app_id, [row.handle])
-            raise TokenTheftDetected(row.handle, row.user_id, reason=kind.value)
+            event = _describe_theft(row, presented, kind, side, now)
+            is_first = yield from ask(SessionStore.record_theft, event)
+            raise TokenTheftDetected(row.handle, row.user_id, reason=kind.value, event=event if is_first else None)
         case Ahead():
             raise Unauthorised(
                 "the refresh token is newer than its session: was the store restored from a backup?",
@@ -237,6 +251,31 @@ def _carry_out_refresh(d: Deployment, row: SessionRow, token: RefreshToken, now:
             )
         case Gone():
             raise _no_session()
+
+
+def _describe_theft(
+    row: SessionRow, presented: Presented, kind: Standing, presenter: ClientInfo, now: int
+) -> TheftEvent:
+    return TheftEvent(
+        app_id=row.app_id,
+        tenant_id=row.tenant_id,
+        session_handle=row.handle,
+        user_id=row.user_id,
+        kind=kind.value,
+        presented_generation=presented.generation,
+        line_generation=row.generation,
+        detected_at=now,
+        presenter_user_agent=presenter.user_agent,
+        presenter_address=presenter.address,
+        holder_user_agent=row.user_agent,
+        holder_address=row.address,
+    )
+
+
+def list_thefts(d: Deployment, user_id: object, limit: object) -> Flow[list[TheftEvent]]:
+    """The latest theft events, newest first: a user's, or (None) all."""
+    user = None if user_id is None else given.check_user_id(user_id)
+    return (yield from ask(SessionStore.load_thefts, d.app_id, user, given.check_limit(limit)))
 
 
 # Revoke and list
@@ -264,7 +303,8 @@ def list_user(d: Deployment, user_id: object, tenant_id: object) -> Flow[list[st
 
 
 def purge(d: Deployment) -> Flow[int]:
-    """Delete what is over, in batches, and the signing keys that are retired. How many sessions there were."""
+    """Delete what is over, in batches, the signing keys that are retired and the theft events that are old enough. How
+    many sessions there were."""
     now, purged = d.clock(), 0
     while True:
         batch = yield from ask(SessionStore.purge_sessions, d.app_id, now, PURGE_BATCH)
@@ -272,6 +312,7 @@ def purge(d: Deployment) -> Flow[int]:
         if batch < PURGE_BATCH:
             break
     yield from ask(SessionStore.purge_keys, d.app_id, now - d.schedule.lifetime)
+    yield from ask(SessionStore.purge_thefts, d.app_id, now - milliseconds(d.config.theft_retention))
     return purged
 
 

@@ -114,6 +114,9 @@ def describe(row: SessionRow) -> SessionInformation:
         time_created=row.created_at,
         jwt_payload=decode_json(row.jwt_payload),
         session_data=decode_json(row.session_data),
+        time_refreshed=row.refreshed_at,
+        user_agent=row.user_agent,
+        address=row.address,
     )
 
 

@@ -10,17 +10,20 @@ from tallystick import flows
 from tallystick.calls import Flow, run
 from tallystick.config import PUBLIC, Config, Settings
 from tallystick.edges import DEFAULT_URL, Secret, deploy, report
-from tallystick.errors import SessionError
+from tallystick.errors import SessionError, TokenTheftDetected
+from tallystick.notices import SyncNotifier, TheftHandler
 from tallystick.storage.interface import SessionStore
 from tallystick.storage.opening import open_store
 from tallystick.types import (
     OMITTED,
+    ClientInfo,
     CreatedSession,
     FoundSession,
     Json,
     Omitted,
     RegeneratedToken,
     SessionInformation,
+    TheftEvent,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +45,9 @@ class Sessions:
         Whether to bring the database's tables up to date. None: on SQLite yes, elsewhere no.
     ``clock``, ``entropy``
         For tests: the present in ms since the epoch, and so many random bytes.
+    ``on_token_theft``
+        Called once with each :class:`TheftEvent`: in a thread of its own, or, if it is a coroutine function (which only
+        AsyncSessions takes), as a task. The client never waits for it, and what it raises is logged.
     ``settings``
         See :class:`tallystick.Config`.
 
@@ -58,10 +64,12 @@ class Sessions:
         migrate: bool | None = None,
         clock: Callable[[], int] | None = None,
         entropy: Callable[[int], bytes] | None = None,
+        on_token_theft: TheftHandler | None = None,
         **settings: Unpack[Settings],
     ) -> None:
         self._deployment = deploy(url, secret, settings, clock, entropy)
         self._store = open_store(url, migrate=migrate)
+        self._thefts = SyncNotifier(on_token_theft)
 
     def create_new_session(
         self,
@@ -71,11 +79,13 @@ class Sessions:
         *,
         tenant_id: str = PUBLIC,
         enable_anti_csrf: bool = False,
+        client: ClientInfo | None = None,
     ) -> CreatedSession:
         """Begin a session for a user whom the app has just authenticated.
 
         ``jwt_payload`` goes into the access token, where the client can read it; ``session_data`` stays on the
-        server. Both are JSON objects. Call it at every sign-in, never on a GET (ASVS V7.2.4, V7.6.2).
+        server. Both are JSON objects. ``client`` is kept with the session, for lists of devices and for theft events.
+        Call it at every sign-in, never on a GET (ASVS V7.2.4, V7.6.2).
         """
         return self._run(
             flows.create(
@@ -85,6 +95,7 @@ class Sessions:
                 session_data,
                 tenant_id=tenant_id,
                 enable_anti_csrf=enable_anti_csrf,
+                client=client,
             )
         )
 
@@ -124,11 +135,12 @@ class Sessions:
         anti_csrf_token: str | None = None,
         *,
         enable_anti_csrf: bool | None = None,
+        client: ClientInfo | None = None,
     ) -> CreatedSession:
         """Exchange a refresh token for new tokens.
 
         With an ``anti_csrf_token``, it must be the session's; None does not check it, as in the 1.0.X interface.
-        ``enable_anti_csrf`` None keeps the session as it was created; True or False changes it.
+        ``enable_anti_csrf`` None keeps the session as it was created; True or False changes it. ``client`` is who asks.
 
         Raises :class:`Unauthorised` where there is no such session or the token is not one of ours;
         :class:`TokenTheftDetected` where the token was used before by another holder: then the session is revoked.
@@ -139,6 +151,7 @@ class Sessions:
                 refresh_token,
                 anti_csrf_token,
                 enable_anti_csrf=enable_anti_csrf,
+                client=client,
             )
         )
 
@@ -201,6 +214,11 @@ class Sessions:
         """
         return self._run(flows.regenerate(self._deployment, access_token, jwt_payload))
 
+    def get_theft_events(self, user_id: str | None = None, *, limit: int = 100) -> list[TheftEvent]:
+        """The latest thefts, newest first: a user's, or (None) all. At most ``limit``, 1 to 1000. A purge deletes those
+        older than ``theft_retention``."""
+        return self._run(flows.list_thefts(self._deployment, user_id, limit))
+
     def get_jwks(self) -> Json:
         """The public signing keys as a JWK Set (RFC 7517), for others who verify access tokens."""
         return self._run(flows.jwks(self._deployment))
@@ -244,4 +262,6 @@ class Sessions:
             return run(flow, self._store)
         except SessionError as error:
             report(error)
+            if isinstance(error, TokenTheftDetected) and error.event is not None:
+                self._thefts.notify(error.event)
             raise

@@ -55,6 +55,11 @@ class SessionRow:
     """Slides with each step of the rotation."""
     absolute_expires_at: int
     """Never moves."""
+    refreshed_at: int
+    """When the line last moved, or the session began."""
+    user_agent: str | None = None
+    """Of the client that moved the line, or began the session; None where it is not known or not to be kept."""
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,34 @@ class LineStep:
     previous: bytes = field(repr=False)
     used_at: int | None
     expires_at: int
+    refreshed_at: int
+    user_agent: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TheftEvent:
+    """One theft, as it is kept and as the app is told of it.
+
+    Who of the two is the thief, nobody can tell from here. The *presenter* has just shown the token that gave the theft
+    away; the *holder* is whose client last moved the session's line, or began the session. What is not known of a
+    client, or not to be kept, is None.
+    """
+
+    app_id: str
+    tenant_id: str
+    session_handle: str
+    user_id: str
+    kind: str
+    """``retired``, ``sibling`` or ``ancestor``: where the presented token stands (shared/rotation.md)."""
+    presented_generation: int
+    line_generation: int
+    detected_at: int
+    """In ms since the epoch."""
+    presenter_user_agent: str | None
+    presenter_address: str | None
+    holder_user_agent: str | None
+    holder_address: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +113,20 @@ class KeyRow:
     algorithm: str
     created_at: int
     sealed: bytes = field(repr=False)
+
+
+# What the facades are given
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """Where a request came from, as far as the app knows: for "your devices", and for who was on either side of a
+    theft. Nothing is decided by it."""
+
+    user_agent: str | None = None
+    """As the client says; the first 255 characters are kept."""
+    address: str | None = None
+    """The IP address, as text."""
 
 
 # What the facades give back
@@ -165,6 +212,11 @@ class SessionInformation:
     time_created: int
     jwt_payload: Json
     session_data: Json
+    time_refreshed: int
+    """When a new refresh token was last put to use (ms); at first, when the session was created."""
+    user_agent: str | None
+    """Of the client that did so; None where it is not known or not to be kept."""
+    address: str | None
 
 
 @dataclass(frozen=True, slots=True)

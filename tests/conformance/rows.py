@@ -1,6 +1,6 @@
 """Rows to put into stores. What a test does not name does not matter to it."""
 
-from tallystick.types import KeyRow, LineStep, SessionRow
+from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
 
 LINE = bytes(range(32))
 CHILD = bytes(range(32, 64))
@@ -26,13 +26,43 @@ def make_session(**changes) -> SessionRow:
         "created_at": NOW - 1000,
         "expires_at": LATER,
         "absolute_expires_at": LATER + 1000,
+        "refreshed_at": NOW - 1000,
+        "user_agent": "a browser",
+        "address": "192.0.2.1",
     }
     return SessionRow(**(values | changes))
 
 
 def make_step(**changes) -> LineStep:
-    values = {"generation": 1, "line": CHILD, "previous": LINE, "used_at": None, "expires_at": LATER + 7}
+    values = {
+        "generation": 1,
+        "line": CHILD,
+        "previous": LINE,
+        "used_at": None,
+        "expires_at": LATER + 7,
+        "refreshed_at": NOW,
+        "user_agent": "another browser",
+        "address": "2001:db8::1",
+    }
     return LineStep(**(values | changes))
+
+
+def make_theft(**changes) -> TheftEvent:
+    values = {
+        "app_id": "public",
+        "tenant_id": "public",
+        "session_handle": "handle",
+        "user_id": "user",
+        "kind": "sibling",
+        "presented_generation": 3,
+        "line_generation": 4,
+        "detected_at": NOW,
+        "presenter_user_agent": "a browser, ünknown",
+        "presenter_address": "192.0.2.2",
+        "holder_user_agent": None,
+        "holder_address": None,
+    }
+    return TheftEvent(**(values | changes))
 
 
 def make_key(sequence: int = 1, **changes) -> KeyRow:

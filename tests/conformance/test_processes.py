@@ -6,7 +6,7 @@ import pytest
 
 from tallystick.storage.opening import open_store
 from tests.conformance.processes import run_at_once, wait_for_the_others
-from tests.conformance.rows import LATER, LINE, NOW, make_key, make_session, make_step
+from tests.conformance.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.conformance.stores import SHARED_STORES
 
 PROCESSES = 2
@@ -45,6 +45,10 @@ def delete(line, _racer):
     return "public", [f"h{line}"]
 
 
+def steal(line, racer):
+    return (make_theft(session_handle=f"h{line}", presented_generation=racer),)
+
+
 def new_key(line, racer):
     return (make_key(line + 1, kid=f"kid-{racer}"),)
 
@@ -52,8 +56,14 @@ def new_key(line, racer):
 @shared
 @pytest.mark.parametrize(
     ("method", "arguments_of"),
-    [("advance_line", advance), ("mark_used", use), ("delete_sessions", delete), ("insert_key", new_key)],
-    ids=["advance", "use", "delete", "key"],
+    [
+        ("advance_line", advance),
+        ("mark_used", use),
+        ("delete_sessions", delete),
+        ("record_theft", steal),
+        ("insert_key", new_key),
+    ],
+    ids=["advance", "use", "delete", "theft", "key"],
 )
 def test_of_all_threads_of_two_processes_one_wins(store_url, method, arguments_of):
     store = open_store(store_url, migrate=True)

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tests.conformance.rows import LATER, LINE, NOW, OTHER_LINE, make_key, make_session, make_step
+from tests.conformance.rows import LATER, LINE, NOW, OTHER_LINE, make_key, make_session, make_step, make_theft
 from tests.conformance.stores import RACERS
 
 ROUNDS = 5
@@ -112,3 +112,13 @@ async def test_of_sixteen_keys_of_one_sequence_one_is_kept(store, round_):
     kept = await race(store.insert_key(row) for row in rows)
     assert sum(kept) == 1
     assert await store.load_keys("public") == [rows[kept.index(True)]]
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+async def test_of_sixteen_who_find_one_theft_one_records_it(store, round_):
+    await store.insert_session(make_session())
+    events = [make_theft(presented_generation=number) for number in range(RACERS)]
+    told = await race(store.record_theft(event) for event in events)
+    assert sum(told) == 1
+    assert await store.load_thefts("public", None, RACERS) == [events[told.index(True)]]
+    assert await store.load_session("public", "handle") is None

@@ -85,7 +85,15 @@ async def test_an_advance_writes_the_step_and_nothing_else(store):
     await keep(store, row, make_session(handle="bystander"))
     assert await store.advance_line("public", "handle", LINE, make_step())
     assert await store.load_session("public", "handle") == replace(
-        row, generation=1, line=CHILD, previous=LINE, used_at=None, expires_at=LATER + 7
+        row,
+        generation=1,
+        line=CHILD,
+        previous=LINE,
+        used_at=None,
+        expires_at=LATER + 7,
+        refreshed_at=NOW,
+        user_agent="another browser",
+        address="2001:db8::1",
     )
     assert await store.load_session("public", "bystander") == make_session(handle="bystander")
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tallystick import GeneralError, Sessions
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.sql.engine import AT_ONCE
-from tests.conformance.rows import LATER, LINE, NOW, make_key, make_session, make_step
+from tests.conformance.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.storage.databases import run_sql
 
 ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
@@ -50,6 +50,9 @@ def test_each_step_is_one_statement_outside_of_any_transaction(database_url):
         (store.purge_sessions, "public", NOW, 10),
         (store.insert_key, make_key()),
         (store.insert_key, make_key()),
+        (store.load_thefts, "public", None, 10),
+        (store.load_thefts, "public", "user", 10),
+        (store.purge_thefts, "public", NOW),
         (store.load_keys, "public"),
         (store.purge_keys, "public", NOW),
     ]
@@ -58,7 +61,7 @@ def test_each_step_is_one_statement_outside_of_any_transaction(database_url):
     engine.dispose()
     assert seen == [
         *("INSERT", "SELECT", "UPDATE", "UPDATE", "UPDATE", "UPDATE", "UPDATE", "SELECT"),
-        *("WITH", "WITH", "WITH", "INSERT", "INSERT", "SELECT", "DELETE"),
+        *("WITH", "WITH", "WITH", "INSERT", "INSERT", "SELECT", "SELECT", "DELETE", "SELECT", "DELETE"),
     ]
 
 
@@ -140,6 +143,9 @@ def failing_calls(store):
     yield store.delete_sessions_of_user, "public", "user", None
     yield store.list_handles_of_user, "public", "user", None, NOW
     yield store.purge_sessions, "public", NOW, 1
+    yield store.record_theft, make_theft(presenter_user_agent=MARKED)
+    yield store.load_thefts, "public", None, 10
+    yield store.purge_thefts, "public", NOW
     yield store.load_keys, "public"
     yield store.insert_key, make_key(sealed=MARKED.encode())
     yield store.purge_keys, "public", NOW
@@ -153,6 +159,7 @@ def test_a_broken_store_raises_from_every_step_and_names_no_values(database_url,
     store.open()
     run_sql(database_url, "DROP TABLE tallystick_sessions")
     run_sql(database_url, "DROP TABLE tallystick_signing_keys")
+    run_sql(database_url, "DROP TABLE tallystick_theft_events")
     for method, *args in failing_calls(store):
         with pytest.raises(SQLAlchemyError) as broken:
             method(*args)
@@ -163,11 +170,25 @@ def test_a_broken_store_raises_from_every_step_and_names_no_values(database_url,
         engine.dispose()
 
 
+def test_a_theft_that_cannot_be_kept_ends_no_session(database_url):
+    store = open_store(database_url, migrate=True)
+    store.insert_session(make_session())
+    run_sql(database_url, "ALTER TABLE tallystick_theft_events RENAME TO elsewhere")
+    with pytest.raises(SQLAlchemyError):
+        store.record_theft(make_theft())
+    assert store.load_session("public", "handle") == make_session()
+    assert store.update_session_data("public", "handle", "[]", NOW), "and the connection is good for the next call"
+    run_sql(database_url, "ALTER TABLE elsewhere RENAME TO tallystick_theft_events")
+    assert store.record_theft(make_theft())
+    store.close()
+
+
 async def test_a_broken_asynchronous_store_raises_from_every_step(database_url):
     store = open_async_store(database_url, migrate=True)
     await store.open()
     run_sql(database_url, "DROP TABLE tallystick_sessions")
     run_sql(database_url, "DROP TABLE tallystick_signing_keys")
+    run_sql(database_url, "DROP TABLE tallystick_theft_events")
     for method, *args in failing_calls(store):
         with pytest.raises(SQLAlchemyError) as broken:
             await method(*args)

@@ -340,7 +340,7 @@ def test_information_is_what_the_store_knows(sessions, clock):
     created = sessions.create_new_session("u", {"a": 1}, {"b": 2}, tenant_id="t1")
     handle = created.session.handle
     assert sessions.get_session_information(handle) == SessionInformation(
-        handle, "u", "t1", START + 100 * DAY, START, {"a": 1}, {"b": 2}
+        handle, "u", "t1", START + 100 * DAY, START, {"a": 1}, {"b": 2}, START, None, None
     )
     assert sessions.get_session_data(handle) == {"b": 2}
     assert sessions.get_jwt_payload(handle) == {"a": 1}

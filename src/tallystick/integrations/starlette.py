@@ -33,6 +33,7 @@ from tallystick.transport.decisions import (
     decide_verification,
 )
 from tallystick.transport.exchange import Exchange
+from tallystick.transport.request import identify_client
 from tallystick.transport.session import Held, SessionContent, gone, hand_over_created, hand_over_found
 from tallystick.transport.tokens import Method
 from tallystick.types import Json, SessionInformation
@@ -69,6 +70,11 @@ class _ScopeRequest:
     @property
     def is_https(self) -> bool:
         return bool(self._scope.get("scheme") == "https")
+
+    @property
+    def address(self) -> str | None:
+        client: tuple[str, int] | None = self._scope.get("client")
+        return client[0] if client else None
 
     def header(self, name: str) -> str | None:
         wanted = name.encode("ascii")
@@ -204,6 +210,7 @@ async def create_new_session(
         session_data,
         tenant_id=tenant_id,
         enable_anti_csrf=creation.enable_anti_csrf,
+        client=identify_client(slot.exchange.request),
     )
     slot.exchange.add(creation.first)
     held = hand_over_created(slot.exchange, creation.method, created)
@@ -277,6 +284,7 @@ async def _answer_refresh(slot: _Slot) -> Answer:
         refreshing.refresh_token,
         refreshing.anti_csrf_token,
         enable_anti_csrf=refreshing.enable_anti_csrf,
+        client=identify_client(slot.exchange.request),
     )
     slot.exchange.add(refreshing.also)
     hand_over_created(slot.exchange, refreshing.method, created)

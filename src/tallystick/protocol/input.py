@@ -9,13 +9,19 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from tallystick.config import Config
 from tallystick.errors import BadInput, GeneralError
 from tallystick.protocol.access_token import RESERVED_CLAIMS
-from tallystick.types import Json
+from tallystick.types import ClientInfo, Json
 
 MAX_USER_ID: Final = 128
 MAX_HANDLE: Final = 255
 """Characters, as other implementations' tables have them (spec/cdi.md 1.5.2)."""
+MAX_USER_AGENT: Final = 255
+MAX_ADDRESS: Final = 64
+"""Characters that are kept. An IPv6 address with a zone has fewer."""
+MAX_LISTED: Final = 1000
+"""How many theft events are listed at once."""
 
 _MAX_DEPTH: Final = 32
 _MAX_INT: Final = 2**63
@@ -90,6 +96,25 @@ def could_be_handle(handle: str) -> bool:
     return 0 < len(handle) <= MAX_HANDLE and _is_storable(handle)
 
 
+def check_client(client: object, config: Config) -> ClientInfo:
+    """What is to be kept of a client: what the settings let, cut to size, without control characters."""
+    if client is None:
+        return ClientInfo()
+    if not isinstance(client, ClientInfo):
+        raise BadInput(f"client must be a ClientInfo, not {type(client).__name__}", reason="bad_client")
+    return ClientInfo(
+        _check_line(client.user_agent, MAX_USER_AGENT, "user_agent") if config.keep_user_agent else None,
+        _check_line(client.address, MAX_ADDRESS, "address") if config.keep_address else None,
+    )
+
+
+def check_limit(limit: object) -> int:
+    """How many to list: 1 to :data:`MAX_LISTED`."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= MAX_LISTED:
+        raise BadInput(f"limit must be an int from 1 to {MAX_LISTED}, not {limit!r:.40}", reason="bad_limit")
+    return int(limit)
+
+
 def check_jwt_payload(payload: object) -> Json:
     """A JWT payload, or what is to be merged into one: a JSON object without any of Tallystick's own claims. Returns a
     copy. Whether the token with it fits a cookie is for :func:`~tallystick.protocol.size.check_fits` to say."""
@@ -161,6 +186,14 @@ def _check_json(value: object, where: str, depth: int) -> Any:  # noqa: ANN401 -
         "dict with str keys",
         reason="not_json",
     )
+
+
+def _check_line(text: object, limit: int, name: str) -> str | None:
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise BadInput(f"a client's {name} must be a str, not {type(text).__name__}", reason="bad_client")
+    return "".join(filter(str.isprintable, text[:limit])) or None
 
 
 def _check_name(name: object, where: str) -> str:

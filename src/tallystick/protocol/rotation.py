@@ -218,4 +218,5 @@ def _step(row: SessionRow, token: Presented, now: int, rule: Rule) -> LineStep:
         previous=row.line,
         used_at=now if rule.retirement is Retirement.AT_REFRESH else None,
         expires_at=slide(now, rule.refresh_validity, row.absolute_expires_at),
+        refreshed_at=now,
     )

@@ -1,4 +1,4 @@
-"""The contract of a store: thirteen atomic steps, besides opening and closing it.
+"""The contract of a store: sixteen atomic steps, besides opening and closing it.
 
 A method is one step that happens whole or not at all, also when the process dies in the middle and whatever other
 processes do meanwhile. A store holds no clock, mints nothing and judges nothing: instants are arguments (ms since the
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from tallystick.types import KeyRow, LineStep, SessionRow
+from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
 
 
 class SessionStore(Protocol):
@@ -65,6 +65,19 @@ class SessionStore(Protocol):
         """Delete at most ``limit`` sessions that are over at ``now``; how many there were."""
         ...
 
+    def record_theft(self, event: TheftEvent) -> bool:
+        """Delete the event's session and keep the event, both or neither; tell whether the session was there. Where it
+        was not, nothing is kept: of many who find one theft at once, one records it."""
+        ...
+
+    def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
+        """At most ``limit`` events, newest first: a user's, or (None) all."""
+        ...
+
+    def purge_thefts(self, app_id: str, detected_before: int) -> int:
+        """Delete the events from before an instant; how many there were."""
+        ...
+
     def load_keys(self, app_id: str) -> list[KeyRow]:
         """All signing keys, newest first."""
         ...
@@ -112,6 +125,12 @@ class AsyncSessionStore(Protocol):
     async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]: ...
 
     async def purge_sessions(self, app_id: str, now: int, limit: int) -> int: ...
+
+    async def record_theft(self, event: TheftEvent) -> bool: ...
+
+    async def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]: ...
+
+    async def purge_thefts(self, app_id: str, detected_before: int) -> int: ...
 
     async def load_keys(self, app_id: str) -> list[KeyRow]: ...
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
 
-from tallystick.types import KeyRow, LineStep, SessionRow
+from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
 
 
 class MemoryStore:
@@ -16,6 +16,7 @@ class MemoryStore:
         self._lock = Lock()
         self._sessions: dict[tuple[str, str], SessionRow] = {}
         self._keys: dict[tuple[str, int], KeyRow] = {}
+        self._thefts: list[TheftEvent] = []
 
     def insert_session(self, row: SessionRow) -> None:
         with self._lock:
@@ -38,6 +39,9 @@ class MemoryStore:
                 previous=step.previous,
                 used_at=step.used_at,
                 expires_at=step.expires_at,
+                refreshed_at=step.refreshed_at,
+                user_agent=step.user_agent,
+                address=step.address,
             )
             return True
 
@@ -91,6 +95,24 @@ class MemoryStore:
             for key in over:
                 del self._sessions[key]
             return len(over)
+
+    def record_theft(self, event: TheftEvent) -> bool:
+        with self._lock:
+            if self._sessions.pop((event.app_id, event.session_handle), None) is None:
+                return False
+            self._thefts.append(event)
+            return True
+
+    def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
+        with self._lock:
+            found = [e for e in self._thefts if e.app_id == app_id and user_id in (None, e.user_id)]
+        return sorted(found, key=lambda event: (-event.detected_at, event.session_handle))[:limit]
+
+    def purge_thefts(self, app_id: str, detected_before: int) -> int:
+        with self._lock:
+            old = [e for e in self._thefts if e.app_id == app_id and e.detected_at < detected_before]
+            self._thefts = [e for e in self._thefts if e not in old]
+            return len(old)
 
     def load_keys(self, app_id: str) -> list[KeyRow]:
         with self._lock:
@@ -162,6 +184,15 @@ class AsyncMemoryStore:
 
     async def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return self._store.purge_sessions(app_id, now, limit)
+
+    async def record_theft(self, event: TheftEvent) -> bool:
+        return self._store.record_theft(event)
+
+    async def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
+        return self._store.load_thefts(app_id, user_id, limit)
+
+    async def purge_thefts(self, app_id: str, detected_before: int) -> int:
+        return self._store.purge_thefts(app_id, detected_before)
 
     async def load_keys(self, app_id: str) -> list[KeyRow]:
         return self._store.load_keys(app_id)

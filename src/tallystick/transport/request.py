@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tallystick.types import ClientInfo
+
 
 class Request(Protocol):
     """A request, as far as sessions care."""
@@ -18,6 +20,16 @@ class Request(Protocol):
         """Whether the client came over TLS, as far as the server knows."""
         ...
 
+    @property
+    def address(self) -> str | None:
+        """The IP address that the request came from, as far as the server knows."""
+        ...
+
     def header(self, name: str) -> str | None:
         """The value of a header by its lower-case name; several ``cookie`` headers joined with ``"; "``."""
         ...
+
+
+def identify_client(request: Request) -> ClientInfo:
+    """What is told of the client that sent a request."""
+    return ClientInfo(request.header("user-agent"), request.address)

@@ -10,6 +10,7 @@ from tallystick.config import Retirement
 from tallystick.errors import GeneralError, TokenTheftDetected, Unauthorised
 from tallystick.protocol.encoding import hash_again, hash_token
 from tallystick.testing import START
+from tallystick.types import ClientInfo, TheftEvent
 from tests.unit.flows.test_create_and_verify import begin, with_key
 from tests.unit.workshop import DAY, FOREIGN, FORMER, SECRET, decode, deploy, drive, flip_each_byte
 
@@ -48,13 +49,14 @@ def test_a_child_advances_the_line_by_one_compare_and_swap(d, clock):
     row, created = begin(d)
     child = refresh(d, created, row).result
     clock.advance(timedelta(minutes=1))
-    driven = refresh(d, child, row, True)
+    driven = refresh(d, child, row, True, client=ClientInfo("browser", "192.0.2.1"))
     (load, swap) = driven.asked
     assert load == ("load_session", ("public", row.handle))
     method, (app_id, handle, expected, step) = swap
     assert (method, app_id, handle, expected) == ("advance_line", "public", row.handle, row.line)
     assert (step.generation, step.line, step.previous) == (1, line_of(child), row.line)
     assert (step.used_at, step.expires_at) == (None, START + 60_000 + 100 * DAY)
+    assert (step.refreshed_at, step.user_agent, step.address) == (START + 60_000, "browser", "192.0.2.1")
     assert decode(driven.result.access_token.token.split(".")[1])["parentRefreshTokenHash1"] == hash_token(
         child.refresh_token.token
     )
@@ -73,8 +75,8 @@ def test_a_lost_advance_to_a_sibling_is_theft(d):
     row, created = begin(d)
     mine, other = refresh(d, created, row).result, refresh(d, created, row).result
     advanced = replace(row, generation=1, line=line_of(other), previous=row.line)
-    driven = refresh(d, mine, row, False, advanced, [row.handle])
-    assert driven.methods == ["load_session", "advance_line", "load_session", "delete_sessions"]
+    driven = refresh(d, mine, row, False, advanced, True)
+    assert driven.methods == ["load_session", "advance_line", "load_session", "record_theft"]
     assert isinstance(driven.error, TokenTheftDetected)
     assert driven.error.reason == "sibling"
 
@@ -111,16 +113,29 @@ def stolen(d, kind):
 
 
 @pytest.mark.parametrize("kind", ["retired", "sibling", "ancestor"])
-@pytest.mark.parametrize("deleted", [True, False], ids=["deleted here", "deleted by another"])
-def test_theft_deletes_the_session_and_says_whose_it_was(d, kind, deleted):
+@pytest.mark.parametrize("is_first", [True, False], ids=["recorded here", "recorded by another"])
+def test_theft_ends_the_session_with_one_event_and_says_whose_it_was(d, kind, is_first):
     created, row = stolen(d, kind)
-    driven = refresh(d, created, row, [row.handle] if deleted else [])
-    assert driven.asked == [
-        ("load_session", ("public", row.handle)),
-        ("delete_sessions", ("public", [row.handle])),
-    ]
+    row = replace(row, user_agent="holder", address="192.0.2.1")
+    driven = refresh(d, created, row, is_first, client=ClientInfo("presenter", "192.0.2.2"))
+    event = TheftEvent(
+        app_id="public",
+        tenant_id="public",
+        session_handle=row.handle,
+        user_id="user-1",
+        kind=kind,
+        presented_generation=1 if kind == "sibling" else 0,
+        line_generation=row.generation,
+        detected_at=START,
+        presenter_user_agent="presenter",
+        presenter_address="192.0.2.2",
+        holder_user_agent="holder",
+        holder_address="192.0.2.1",
+    )
+    assert driven.asked == [("load_session", ("public", row.handle)), ("record_theft", (event,))]
     assert isinstance(driven.error, TokenTheftDetected)
     assert (driven.error.reason, driven.error.session_handle, driven.error.user_id) == (kind, row.handle, "user-1")
+    assert driven.error.event == (event if is_first else None)
 
 
 def test_where_the_session_cannot_be_deleted_theft_is_not_reported_as_done(d):

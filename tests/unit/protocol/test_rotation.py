@@ -45,6 +45,7 @@ ROW = SessionRow(
     created_at=NOW - 1000,
     expires_at=NOW + 500,
     absolute_expires_at=NOW + 5 * VALIDITY,
+    refreshed_at=NOW - 1000,
 )
 USED = replace(ROW, used_at=NOW)
 
@@ -152,6 +153,7 @@ def test_a_child_of_the_line_advances_it_whether_it_was_used_before_or_not(row):
             previous=hash_again(LINE),
             used_at=None,
             expires_at=NOW + VALIDITY,
+            refreshed_at=NOW,
         )
     )
 

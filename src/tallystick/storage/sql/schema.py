@@ -40,8 +40,29 @@ sessions: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("absolute_expires_at", BigInteger, nullable=False),
+    Column("refreshed_at", BigInteger, nullable=False),
+    Column("user_agent", String(255)),
+    Column("address", String(64)),
     Index(None, "app_id", "user_id"),
     Index(None, "expires_at"),
+)
+
+theft_events: Final = Table(
+    "tallystick_theft_events",
+    metadata,
+    Column("app_id", String(64), primary_key=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("session_handle", String(255), primary_key=True),
+    Column("user_id", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("presented_generation", BigInteger, nullable=False),
+    Column("line_generation", BigInteger, nullable=False),
+    Column("detected_at", BigInteger, nullable=False),
+    Column("presenter_user_agent", String(255)),
+    Column("presenter_address", String(64)),
+    Column("holder_user_agent", String(255)),
+    Column("holder_address", String(64)),
+    Index(None, "app_id", "detected_at"),
 )
 
 signing_keys: Final = Table(

@@ -1,8 +1,9 @@
 """The contract of :mod:`tallystick.storage.interface` as SQL.
 
 Each step is one statement on a connection in AUTOCOMMIT: so it is atomic by itself, nothing can be left half done or
-uncommitted, and it costs one round trip. The statements are built once, here. A compare-and-swap is an UPDATE whose
-WHERE holds what is expected; on PostgreSQL a racer that had to wait has its WHERE looked at again (READ COMMITTED).
+uncommitted, and it costs one round trip. The one that touches two tables, ``record_theft``, is a transaction. The
+statements are built once, here. A compare-and-swap is an UPDATE whose WHERE holds what is expected; on PostgreSQL a
+racer that had to wait has its WHERE looked at again (READ COMMITTED).
 
 Where several rows go at once they are first locked in the order of their handles: two calls that delete the same
 sessions in different orders would otherwise deadlock. SQLite has one writer at a time and no such clause.
@@ -19,6 +20,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Delete,
     Select,
     Update,
     and_,
@@ -33,14 +35,15 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningDelete
 
-from tallystick.storage.sql.schema import sessions, signing_keys
-from tallystick.types import KeyRow, LineStep, SessionRow
+from tallystick.storage.sql.schema import sessions, signing_keys, theft_events
+from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
 
 HANDLES_AT_ONCE: Final = 500
 """Old SQLite takes 999 parameters in a statement."""
 
 _row = sessions.c
 _key = signing_keys.c
+_theft = theft_events.c
 _app_id: Final[BindParameter[str]] = bindparam("of_app_id")
 _handle: Final[BindParameter[str]] = bindparam("of_handle")
 _now: Final[BindParameter[int]] = bindparam("now")
@@ -98,6 +101,17 @@ _PURGE_SESSIONS: Final = _delete(
     # What someone else is at is left for the next purge: a purge never waits, so it is part of no deadlock.
     .with_for_update(skip_locked=True)
 )
+_DELETE_SESSION: Final = delete(sessions).where(_is_it)
+_INSERT_THEFT: Final = insert(theft_events)
+_of_app: Final = _theft.app_id == _app_id
+_LOAD_THEFTS: Final = (
+    select(theft_events)
+    .where(_of_app)
+    .order_by(_theft.detected_at.desc(), _theft.session_handle)
+    .limit(bindparam("at_most"))
+)
+_LOAD_THEFTS_OF_USER: Final = _LOAD_THEFTS.where(_theft.user_id == bindparam("of_user_id"))
+_PURGE_THEFTS: Final = delete(theft_events).where(_of_app, _theft.detected_at < bindparam("detected_before"))
 _LOAD_KEYS: Final = select(signing_keys).where(_key.app_id == _app_id).order_by(_key.sequence.desc())
 _INSERT_KEY: Final = insert(signing_keys)
 _newest = signing_keys.alias("newest")
@@ -182,6 +196,26 @@ def purge_sessions(connection: Connection, app_id: str, now: int, limit: int) ->
     return len(connection.execute(_PURGE_SESSIONS, values).all())
 
 
+def record_theft(connection: Connection, event: TheftEvent) -> bool:
+    level = connection.default_isolation_level
+    with connection.execution_options(isolation_level=level).begin():
+        was_there = _swap(connection, _DELETE_SESSION, _it(event.app_id, event.session_handle))
+        if was_there:
+            connection.execute(_INSERT_THEFT, asdict(event))
+        return was_there
+
+
+def load_thefts(connection: Connection, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
+    statement = _LOAD_THEFTS if user_id is None else _LOAD_THEFTS_OF_USER
+    values = {"of_app_id": app_id, "of_user_id": user_id, "at_most": limit}
+    return [TheftEvent(*found) for found in connection.execute(statement, values)]
+
+
+def purge_thefts(connection: Connection, app_id: str, detected_before: int) -> int:
+    values = {"of_app_id": app_id, "detected_before": detected_before}
+    return connection.execute(_PURGE_THEFTS, values).rowcount
+
+
 def load_keys(connection: Connection, app_id: str) -> list[KeyRow]:
     return [KeyRow(*found) for found in connection.execute(_LOAD_KEYS, {"of_app_id": app_id})]
 
@@ -207,5 +241,5 @@ def _user(app_id: str, user_id: str, tenant_id: str | None) -> dict[str, object]
     return {"of_app_id": app_id, "of_user_id": user_id, "of_tenant_id": tenant_id}
 
 
-def _swap(connection: Connection, statement: Update, values: dict[str, object]) -> bool:
+def _swap(connection: Connection, statement: Update | Delete, values: dict[str, object]) -> bool:
     return connection.execute(statement, values).rowcount == 1

@@ -14,7 +14,7 @@ from sqlalchemy.pool import StaticPool
 from tallystick.storage.sql import statements
 from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS
 from tallystick.storage.sql.revision import ensure_schema, load_revision
-from tallystick.types import KeyRow, LineStep, SessionRow
+from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -68,6 +68,15 @@ class SqlStore:
 
     def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return self._run(statements.purge_sessions, app_id, now, limit)
+
+    def record_theft(self, event: TheftEvent) -> bool:
+        return self._run(statements.record_theft, event)
+
+    def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
+        return self._run(statements.load_thefts, app_id, user_id, limit)
+
+    def purge_thefts(self, app_id: str, detected_before: int) -> int:
+        return self._run(statements.purge_thefts, app_id, detected_before)
 
     def load_keys(self, app_id: str) -> list[KeyRow]:
         return self._run(statements.load_keys, app_id)
@@ -166,6 +175,15 @@ class AsyncSqlStore:
 
     async def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return await self._run(statements.purge_sessions, app_id, now, limit)
+
+    async def record_theft(self, event: TheftEvent) -> bool:
+        return await self._run(statements.record_theft, event)
+
+    async def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
+        return await self._run(statements.load_thefts, app_id, user_id, limit)
+
+    async def purge_thefts(self, app_id: str, detected_before: int) -> int:
+        return await self._run(statements.purge_thefts, app_id, detected_before)
 
     async def load_keys(self, app_id: str) -> list[KeyRow]:
         return await self._run(statements.load_keys, app_id)

@@ -1,4 +1,4 @@
-"""The first schema: sessions and signing keys."""
+"""The first schema: sessions, theft events and signing keys."""
 
 from __future__ import annotations
 
@@ -29,10 +29,32 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("absolute_expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("refreshed_at", sa.BigInteger(), nullable=False),
+        sa.Column("user_agent", sa.String(255), nullable=True),
+        sa.Column("address", sa.String(64), nullable=True),
         sa.PrimaryKeyConstraint("app_id", "handle", name="pk_tallystick_sessions"),
     )
     op.create_index("ix_tallystick_sessions_app_id_user_id", "tallystick_sessions", ["app_id", "user_id"])
     op.create_index("ix_tallystick_sessions_expires_at", "tallystick_sessions", ["expires_at"])
+    op.create_table(
+        "tallystick_theft_events",
+        sa.Column("app_id", sa.String(64), nullable=False),
+        sa.Column("tenant_id", sa.String(64), nullable=False),
+        sa.Column("session_handle", sa.String(255), nullable=False),
+        sa.Column("user_id", sa.String(128), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("presented_generation", sa.BigInteger(), nullable=False),
+        sa.Column("line_generation", sa.BigInteger(), nullable=False),
+        sa.Column("detected_at", sa.BigInteger(), nullable=False),
+        sa.Column("presenter_user_agent", sa.String(255), nullable=True),
+        sa.Column("presenter_address", sa.String(64), nullable=True),
+        sa.Column("holder_user_agent", sa.String(255), nullable=True),
+        sa.Column("holder_address", sa.String(64), nullable=True),
+        sa.PrimaryKeyConstraint("app_id", "session_handle", name="pk_tallystick_theft_events"),
+    )
+    op.create_index(
+        "ix_tallystick_theft_events_app_id_detected_at", "tallystick_theft_events", ["app_id", "detected_at"]
+    )
     op.create_table(
         "tallystick_signing_keys",
         sa.Column("app_id", sa.String(64), nullable=False),
@@ -48,4 +70,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop them, with all sessions."""
     op.drop_table("tallystick_signing_keys")
+    op.drop_table("tallystick_theft_events")
     op.drop_table("tallystick_sessions")
