@@ -2,10 +2,12 @@
 
 import json
 from datetime import timedelta
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
+from tallystick import TheftEvent
 from tests.integrations.browser import REFRESH, SIGN_OUT, Browser
 from tests.integrations.conftest import Serve
 
@@ -131,6 +133,22 @@ def test_a_thief_and_the_victim_are_both_thrown_out(serve: Serve):
     assert not thief.is_signed_in
     assert victim.get("/database").clears_everything, "the session has ended for its owner too"
     assert victim.refresh().status == 401
+
+
+def test_the_app_is_told_who_was_on_either_side_of_a_theft(serve: Serve):
+    told: SimpleQueue[TheftEvent] = SimpleQueue()
+    served = serve(on_token_theft=told.put)
+    victim = served.browser()
+    victim.post("/login/ada", user_agent="her browser")
+    thief = victim.copy()
+    his, hers = thief.refresh(user_agent="his script"), victim.refresh(user_agent="her browser")
+    assert (his.status, hers.status) == (200, 200)
+    assert thief.refresh(user_agent="his script").status == 200
+    assert victim.refresh(user_agent="her browser").status == 401
+    event = told.get(timeout=20)
+    assert (event.kind, event.user_id) == ("sibling", "ada")
+    assert (event.presenter_user_agent, event.presenter_address) == ("her browser", "127.0.0.1")
+    assert (event.holder_user_agent, event.holder_address) == ("his script", "127.0.0.1")
 
 
 def test_a_session_that_nobody_used_for_long_is_over(serve: Serve):

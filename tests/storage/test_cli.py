@@ -1,8 +1,10 @@
 """The command line, as its user sees it."""
 
+import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
 from typer.testing import CliRunner
@@ -10,7 +12,7 @@ from typer.testing import CliRunner
 from tallystick.cli.commands import URL_VARIABLE, app
 from tallystick.protocol.derivation import MIN_SECRET_BYTES
 from tallystick.storage.opening import open_store
-from tests.conformance.rows import make_session
+from tests.conformance.rows import NOW, make_session, make_theft
 from tests.storage.databases import run_sql, set_revision
 
 DEAD_URL = "postgresql://user:hush@127.0.0.1:1/db?password=hush"
@@ -23,7 +25,7 @@ def run(*args, **variables):
 def test_help_names_the_commands():
     answer = run("--help")
     assert answer.exit_code == 0
-    for name in ("migrate", "purge", "secret", "--version"):
+    for name in ("migrate", "purge", "thefts", "secret", "--version"):
         assert name in answer.output
 
 
@@ -67,7 +69,7 @@ def test_the_sql_that_is_printed_makes_the_schema(postgres_database):
     assert run("migrate", "--sql", postgres_database).stdout.strip() == ""
 
 
-@pytest.mark.parametrize("command", [["migrate", "--check"], ["migrate", "--sql"], ["purge"]])
+@pytest.mark.parametrize("command", [["migrate", "--check"], ["migrate", "--sql"], ["purge"], ["thefts"]])
 def test_a_file_is_not_made_by_looking_for_it(tmp_path, command):
     answer = run(*command, f"sqlite:///{tmp_path / 'typo.db'}")
     assert answer.exit_code == 1
@@ -103,6 +105,52 @@ def test_purge_deletes_what_has_expired_of_one_app(database_url):
     store.close()
 
 
+def test_thefts_are_listed_with_both_sides(database_url):
+    store = open_store(database_url, migrate=True)
+    events = [make_theft(session_handle="a"), make_theft(session_handle="b", user_id="other", detected_at=NOW + 1000)]
+    for event in events:
+        store.insert_session(make_session(handle=event.session_handle))
+        store.record_theft(event)
+    store.close()
+    answer = run("thefts", database_url)
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert answer.stdout.splitlines()[:3] == [
+        "2023-11-14 22:13:21+00:00  sibling  user other  session b",
+        "    presented by 192.0.2.2, a browser, ünknown (generation 3)",
+        "    held by      an unknown address, an unknown client (generation 4)",
+    ]
+    assert run("thefts", database_url, "--limit", "1").stdout.count("session") == 1
+    assert "session a" in run("thefts", database_url, "--user", "user").stdout
+    listed = run("thefts", database_url, "--json").stdout.splitlines()
+    assert [json.loads(line) for line in listed] == [asdict(event) for event in reversed(events)]
+
+
+def test_where_there_was_no_theft_it_is_said(database_url):
+    run("migrate", database_url)
+    assert "no thefts of mine on record" in run("thefts", database_url, "--app", "mine").stdout
+    assert run("thefts", database_url, "--json").stdout == ""
+
+
+def test_purge_deletes_theft_events_that_are_old_enough(database_url):
+    store = open_store(database_url, migrate=True)
+    now, day = time.time_ns() // 1_000_000, 86_400_000
+    for age in (1, 89, 91):
+        store.insert_session(make_session(handle=f"h{age}", expires_at=now + day, absolute_expires_at=now + day))
+        store.record_theft(make_theft(session_handle=f"h{age}", detected_at=now - age * day))
+    assert "1 theft event of public deleted" in run("purge", database_url).stdout
+    assert "theft" not in run("purge", database_url).stdout
+    assert "1 theft event of public" in run("purge", database_url, "--keep-thefts", "2").stdout
+    assert [event.session_handle for event in store.load_thefts("public", None, 10)] == ["h1"]
+    store.close()
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1001", "many"])
+def test_a_limit_out_of_range_is_a_wrong_use(sqlite_url, limit):
+    answer = run("thefts", sqlite_url, "--limit", limit)
+    assert answer.exit_code == 2
+    assert "--limit" in answer.stderr
+
+
 def test_purge_leaves_an_outdated_schema_alone(postgres_database):
     answer = run("purge", postgres_database)
     assert answer.exit_code == 1
@@ -123,7 +171,7 @@ def test_each_secret_is_new_and_long_enough():
     assert min(map(len, secrets)) >= MIN_SECRET_BYTES
 
 
-@pytest.mark.parametrize("command", ["migrate", "purge"])
+@pytest.mark.parametrize("command", ["migrate", "purge", "thefts"])
 @pytest.mark.parametrize(
     "url", [DEAD_URL, "sqlite:////no/such/directory/x.db", "redis://:hush@host", "memory://", "hush", None]
 )

@@ -1,4 +1,4 @@
-"""``tallystick migrate``, ``purge`` and ``secret``.
+"""``tallystick migrate``, ``purge``, ``thefts`` and ``secret``.
 
 No output holds a token, a password or a secret, save that of ``secret``. What goes wrong is one line on stderr and exit
 code 1; a wrong use of the command line is 2, as Typer has it.
@@ -6,10 +6,13 @@ code 1; a wrong use of the command line is 2, as Typer has it.
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Annotated, Final, NoReturn
 
@@ -19,13 +22,15 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tallystick.config import PUBLIC
+from tallystick.config import PUBLIC, Config, milliseconds
 from tallystick.errors import GeneralError
+from tallystick.protocol.input import MAX_LISTED
 from tallystick.storage.interface import SessionStore
 from tallystick.storage.opening import database_file, open_store
 from tallystick.storage.sql.engine import ASYNC_DRIVERS, name_database
 from tallystick.storage.sql.schema import HEAD
 from tallystick.storage.sql.store import SqlStore
+from tallystick.types import TheftEvent
 
 URL_VARIABLE: Final = "TALLYSTICK_URL"
 BATCH: Final = 1000
@@ -96,20 +101,62 @@ def migrate(
 def purge(
     url: StoreUrl = "",
     app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
+    theft_days: Annotated[
+        int, typer.Option("--keep-thefts", min=0, metavar="DAYS", help="Delete theft events that are older.")
+    ] = Config().theft_retention.days,
 ) -> None:
-    """Delete the sessions that have expired.
+    """Delete the sessions that have expired, and old theft events.
 
     They are refused in any case and only take up room. Run it now and then, also while the app is running.
     """
     with _clear_errors(), _sql_store(url, may_create=False) as store:
-        count = _purge(store, app_id, time.time_ns() // 1_000_000)
+        now = time.time_ns() // 1_000_000
+        count = _purge(store, app_id, now)
         _say(f"{_name(url)}: {count} expired {'session' if count == 1 else 'sessions'} of {app_id} deleted")
+        old = store.purge_thefts(app_id, now - milliseconds(timedelta(days=theft_days)))
+        if old:
+            _say(f"{_name(url)}: {old} theft {'event' if old == 1 else 'events'} of {app_id} deleted")
+
+
+@app.command()
+def thefts(
+    url: StoreUrl = "",
+    app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
+    user_id: Annotated[str | None, typer.Option("--user", help="Only this user's.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="How many at the most.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+) -> None:
+    """List the latest thefts that were detected, newest first, and who was on either side.
+
+    The session of each is revoked already. Who of the two is the thief, nobody can tell from this.
+    """
+    with _clear_errors(), _sql_store(url, may_create=False) as store:
+        events = store.load_thefts(app_id, user_id, limit)
+        for event in events:
+            _say(json.dumps(asdict(event)) if as_json else _describe(event))
+        if not events and not as_json:
+            _say(f"{_name(url)}: no thefts of {app_id} on record")
 
 
 @app.command()
 def secret() -> None:
     """Print a new random secret, to be set as TALLYSTICK_SECRET."""
     _say(secrets.token_urlsafe(_SECRET_BYTES))
+
+
+def _describe(event: TheftEvent) -> str:
+    detected_at = datetime.fromtimestamp(event.detected_at / 1000, UTC).isoformat(" ", "seconds")
+    presenter = _side(event.presenter_user_agent, event.presenter_address)
+    holder = _side(event.holder_user_agent, event.holder_address)
+    return (
+        f"{detected_at}  {event.kind}  user {event.user_id}  session {event.session_handle}\n"
+        f"    presented by {presenter} (generation {event.presented_generation})\n"
+        f"    held by      {holder} (generation {event.line_generation})"
+    )
+
+
+def _side(user_agent: str | None, address: str | None) -> str:
+    return f"{address or 'an unknown address'}, {user_agent or 'an unknown client'}"
 
 
 def _purge(store: SessionStore, app_id: str, now: int) -> int:
