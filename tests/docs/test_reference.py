@@ -132,7 +132,7 @@ def test_the_reference_has_every_command_and_option():
     for name, command in found.items():
         section = text.partition(f"## tallystick {name}")[2].partition("\n## ")[0]
         options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
-        assert set(re.findall(r"^\| `(--\w+)`", section, flags=re.MULTILINE)) == options, name
+        assert set(re.findall(r"^\| `(--[\w-]+)`", section, flags=re.MULTILINE)) == options, name
 
 
 def test_the_reference_has_every_route():

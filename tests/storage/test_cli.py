@@ -138,7 +138,7 @@ def test_purge_deletes_theft_events_that_are_old_enough(database_url):
         store.insert_session(make_session(handle=f"h{age}", expires_at=now + day, absolute_expires_at=now + day))
         store.record_theft(make_theft(session_handle=f"h{age}", detected_at=now - age * day))
     assert "1 theft event of public deleted" in run("purge", database_url).stdout
-    assert "theft" not in run("purge", database_url).stdout
+    assert "theft event" not in run("purge", database_url).stdout
     assert "1 theft event of public" in run("purge", database_url, "--keep-thefts", "2").stdout
     assert [event.session_handle for event in store.load_thefts("public", None, 10)] == ["h1"]
     store.close()
