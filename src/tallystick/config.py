@@ -56,6 +56,7 @@ class Settings(TypedDict, total=False):
     algorithm: Algorithm
     signing_key_interval: timedelta
     max_session_data_bytes: int
+    verified_token_cache: int
     keep_user_agent: bool
     keep_address: bool
     theft_retention: timedelta
@@ -97,6 +98,9 @@ class Config:
         How long a signing key signs: 168 hours. It is published before that and verifies after it.
     ``max_session_data_bytes``
         How large a session's data may be as JSON: 64 KiB.
+    ``verified_token_cache``
+        How many verified access tokens a process remembers, so that it checks the signature of each once: 10,000, which
+        takes 25 MB at the most. 0: none.
     ``keep_user_agent``, ``keep_address``
         Whether to keep with a session what its client last called itself, and the IP address that it came from.
     ``theft_retention``
@@ -129,6 +133,7 @@ class Config:
     algorithm: Algorithm = "RS256"
     signing_key_interval: timedelta = timedelta(hours=168)
     max_session_data_bytes: int = 64 * 1024
+    verified_token_cache: int = 10_000
     keep_user_agent: bool = True
     keep_address: bool = True
     theft_retention: timedelta = timedelta(days=90)
@@ -199,6 +204,8 @@ class Config:
             raise _refused("token_transfer_method", self.token_transfer_method, "'cookie', 'header' or 'any'")
         if not isinstance(self.max_session_data_bytes, int) or self.max_session_data_bytes < 2:
             raise _refused("max_session_data_bytes", self.max_session_data_bytes, "at least 2")
+        if type(self.verified_token_cache) is not int or not 0 <= self.verified_token_cache <= 1_000_000:
+            raise _refused("verified_token_cache", self.verified_token_cache, "0 to 1,000,000")
         for name in ("keep_user_agent", "keep_address"):
             if not isinstance(getattr(self, name), bool):
                 raise _refused(name, getattr(self, name), "True or False")

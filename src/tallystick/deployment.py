@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from tallystick.config import PUBLIC, Config, milliseconds
+from tallystick.protocol.access_token import AccessToken, UnknownKey, open_expired_access_token
 from tallystick.protocol.derivation import DerivedKeys, derive_all
 from tallystick.protocol.keyring import Keyring, Schedule, empty_keyring
 from tallystick.protocol.rotation import Rule
+from tallystick.verified_tokens import VerifiedTokens
 
 
 @dataclass(slots=True)
@@ -22,11 +24,28 @@ class KeyState:
     A ring is replaced whole, so threads see the old one or the new one and never half of either.
     """
 
-    ring: Keyring
+    verified: VerifiedTokens
     is_renewing: bool = False
     """One caller at a time looks for new keys while the others go on with what there is."""
     missed_at: int = 0
     """When a genuine key id was last looked for and not found."""
+
+    @property
+    def ring(self) -> Keyring:
+        """The keys."""
+        return self.verified.ring
+
+    def open(self, text: object, secrets: Sequence[DerivedKeys], now: int) -> AccessToken | UnknownKey:
+        """Verify an access token, or recall that it was verified."""
+        return self.verified.open(text, secrets, now)
+
+    def open_expired(self, text: object, secrets: Sequence[DerivedKeys], now: int) -> AccessToken | UnknownKey:
+        """The same, but for its expiry."""
+        return open_expired_access_token(text, self.ring, secrets, now)
+
+    def replace(self, ring: Keyring) -> None:
+        """Go on with another ring, and forget what the former one has verified."""
+        self.verified = VerifiedTokens(ring, self.verified.capacity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +106,5 @@ def make_deployment(
         clock=clock,
         entropy=entropy,
         new_private_key=new_private_key,
-        keys=KeyState(empty_keyring(schedule, config.algorithm)),
+        keys=KeyState(VerifiedTokens(empty_keyring(schedule, config.algorithm), config.verified_token_cache)),
     )

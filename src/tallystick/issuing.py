@@ -76,10 +76,9 @@ def issue(d: Deployment, row: SessionRow, refresh_token: RefreshToken, key: Sign
     )
 
 
-def find(token: AccessToken, jwt_payload: Json | None = None) -> FoundSession:
+def find(token: AccessToken, jwt_payload: Json) -> FoundSession:
     """A verified session whose access token stays as it is."""
-    payload = token.jwt_payload if jwt_payload is None else jwt_payload
-    session = SessionInfo(token.handle, token.user_id, payload, token.tenant_id)
+    session = SessionInfo(token.handle, token.user_id, jwt_payload, token.tenant_id)
     return FoundSession(session, None, None, token.anti_csrf_token is not None)
 
 

@@ -118,6 +118,16 @@ class Sessions:
         Raises :class:`TryRefreshToken` where the token is missing, expired or not good, or the anti-CSRF check fails;
         :class:`Unauthorised` where there is no such session.
         """
+        if not check_database:
+            found = flows.verify_alone(
+                self._deployment,
+                access_token,
+                anti_csrf_token,
+                id_refresh_token,
+                do_anti_csrf_check=do_anti_csrf_check,
+            )
+            if found is not None:
+                return found
         return self._run(
             flows.verify(
                 self._deployment,

@@ -7,7 +7,7 @@ and the like find no key (RFC 8725 sections 3.1, 3.6, 3.10). The signature is ch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 import msgspec
@@ -57,19 +57,24 @@ class _Claims(msgspec.Struct):
 _decode_claims: Final = msgspec.json.Decoder(_Claims, strict=True).decode
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """The content of an access token. ``expires_at`` and ``created_at`` in ms, always whole seconds."""
+class AccessToken(msgspec.Struct, frozen=True, gc=False):
+    """The content of an access token. ``expires_at`` and ``created_at`` in ms, always whole seconds.
+
+    No dataclass, as one is made for each request, and a frozen dataclass takes six times as long.
+    """
 
     handle: str
     user_id: str
     tenant_id: str
     created_at: int
     expires_at: int
-    refresh_hash1: str = field(repr=False)
-    parent_hash1: str | None = field(repr=False)
-    anti_csrf_token: str | None = field(repr=False)
-    jwt_payload: Json = field(repr=False)
+    refresh_hash1: str
+    parent_hash1: str | None
+    anti_csrf_token: str | None
+    jwt_payload: Json
+
+    def __repr__(self) -> str:
+        return f"AccessToken(handle={self.handle!r}, user_id={self.user_id!r}, expires_at={self.expires_at})"
 
     def claims(self) -> Json:
         """All claims, ours first and the app's in their order: the order is part of the contract, as browsers compare
@@ -119,12 +124,12 @@ def open_expired_access_token(
     text: object, ring: Keyring, secrets: Sequence[DerivedKeys], now: int
 ) -> AccessToken | UnknownKey:
     """Verify an access token in everything but its expiry. Raises as :func:`open_access_token`."""
-    header, payload, signature_text = _split(text)
+    signed, header, payload, signature_text = _split(text)
     key = ring.find(header, now)
     if key is None:
         return _judge_unknown_header(header, ring, secrets, now)
     signature = decode_base64url(signature_text)
-    if signature is None or not key.signer.verify(signature, f"{header}.{payload}".encode("ascii")):
+    if signature is None or not key.signer.verify(signature, signed.encode("ascii")):
         raise TryRefreshToken("the access token's signature is wrong", reason="bad_signature")
     raw = decode_base64url(payload)
     if raw is None:
@@ -136,7 +141,7 @@ def parse_access_token(text: object) -> Json | None:
     """The claims of a token that looks like ours, or None. Nothing is verified: this only tells our tokens from other
     systems' Bearer tokens (spec/fdi.md 1.6), and reads back a token that we have just made."""
     try:
-        header, payload, _ = _split(text)
+        _, header, payload, _ = _split(text)
         raw_header, raw = decode_base64url(header), decode_base64url(payload)
         if raw_header is None or raw is None:
             return None
@@ -147,13 +152,15 @@ def parse_access_token(text: object) -> Json | None:
         return None
 
 
-def _split(text: object) -> tuple[str, str, str]:
+def _split(text: object) -> tuple[str, str, str, str]:
+    """What is signed, the two parts of it, and the signature."""
     if not isinstance(text, str) or not text.isascii() or not 0 < len(text) <= MAX_ACCESS_TOKEN:
         raise _malformed()
-    parts = text.split(".", 3)
-    if len(parts) != 3:
+    signed, _, signature = text.rpartition(".")
+    header, dot, payload = signed.partition(".")
+    if not dot or "." in payload:
         raise _malformed()
-    return parts[0], parts[1], parts[2]
+    return signed, header, payload, signature
 
 
 def _judge_unknown_header(header: str, ring: Keyring, secrets: Sequence[DerivedKeys], now: int) -> UnknownKey:
@@ -177,16 +184,17 @@ def _read_claims(raw: bytes) -> AccessToken:
         ours, every = _decode_claims(raw), _decode_object(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _malformed() from None
+    # By position: with names it takes twice as long.
     return AccessToken(
-        handle=ours.sessionHandle,
-        user_id=ours.sub,
-        tenant_id=ours.tId,
-        created_at=ours.iat * 1000,
-        expires_at=ours.exp * 1000,
-        refresh_hash1=ours.refreshTokenHash1,
-        parent_hash1=ours.parentRefreshTokenHash1,
-        anti_csrf_token=ours.antiCsrfToken,
-        jwt_payload={name: every[name] for name in every if name not in _RESERVED},
+        ours.sessionHandle,
+        ours.sub,
+        ours.tId,
+        ours.iat * 1000,
+        ours.exp * 1000,
+        ours.refreshTokenHash1,
+        ours.parentRefreshTokenHash1,
+        ours.antiCsrfToken,
+        {name: value for name, value in every.items() if name not in _RESERVED},
     )
 
 

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error
+from binascii import a2b_base64, b2a_base64
+from typing import Final
+
+# The standard library's functions for the URL alphabet take about twice as long, in layers of checks.
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+_FROM_URL: Final = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
+"""What only the other alphabet has becomes a foreign character."""
+_LAST: Final = ("", "AEIMQUYcgkosw048", "AQgw", "")
+"""By the number of padding characters left out: the last characters without left-over bits (RFC 4648 section 3.5)."""
 
 
 def encode_base64url(data: bytes) -> str:
     """URL alphabet, no padding (RFC 7515 section 2)."""
-    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
 
 
 def decode_base64url(text: str) -> bytes | None:
     """The bytes, or None where ``text`` is not exactly what :func:`encode_base64url` gives for them.
 
-    The standard library's decoder skips foreign characters and ignores left-over bits; two texts for one token would be
-    two tokens to everything that hashes them, so only the canonical one is let through.
+    Two texts for one token would be two tokens to everything that hashes them, so only the canonical one is let
+    through: no foreign character (which most decoders skip), no padding, no left-over bits.
     """
-    try:
-        raw = text.encode("ascii")
-        data = urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
-    except (UnicodeEncodeError, Error, ValueError):
+    padding = -len(text) % 4
+    if padding and text[-1] not in _LAST[padding]:
         return None
-    return data if urlsafe_b64encode(data).rstrip(b"=") == raw else None
+    try:
+        return a2b_base64(text.encode("ascii").translate(_FROM_URL) + b"=" * padding, strict_mode=True)
+    except ValueError:
+        return None
 
 
 def hash_token(token: str) -> str:

@@ -98,6 +98,11 @@ class Keyring:
         key = self.by_header.get(header)
         return key if key is not None and not self._is_retired(key.created_at, now) else None
 
+    def next_retirement(self, now: int) -> int:
+        """The last instant at which all keys that verify at ``now`` still do. Without any: now."""
+        ends = (key.created_at + self.schedule.lifetime for key in self.keys)
+        return min((end for end in ends if end >= now), default=now)
+
     def jwks(self, now: int) -> dict[str, Any]:
         """The public keys as a JWK Set (RFC 7517 section 5), newest first."""
         return {

@@ -1,0 +1,88 @@
+"""Access tokens that this process has verified, so that one signature need not be checked at each request.
+
+What is remembered is what a token says, never that it is good for longer: its expiry and its key's retirement are
+looked at each time. A token is found by its whole text, so that another one, be it by a bit, is never taken for it.
+Tokens that await their first use are not remembered, as they are replaced at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from tallystick.protocol.access_token import AccessToken, UnknownKey, open_access_token
+from tallystick.protocol.derivation import DerivedKeys
+from tallystick.protocol.keyring import Keyring
+from tallystick.types import Json
+
+MAX_CHARACTERS: Final = 8_000_000
+"""Of all remembered texts together. With what was read from them it is about three times as many bytes."""
+
+_CONTAINERS: Final = frozenset({dict, list})
+_TAIL: Final = 32
+"""Characters at a token's end, of its signature, that tell it from others well enough to find it by: to hash the whole
+text takes as long as all the rest of this."""
+
+
+class VerifiedTokens:
+    """A ring of keys, and at most ``capacity`` tokens that one of them has verified (0: none).
+
+    There are two halves. When the newer one is full, the older one is dropped whole; what of it is still in use moves
+    over when it is asked for. So nothing has to be sorted or locked: threads may lose each other's entries, and then a
+    signature is checked once more. With another ring one begins anew, so that no key's tokens outlive it.
+    """
+
+    def __init__(self, ring: Keyring, capacity: int) -> None:
+        self.ring = ring
+        self.capacity = capacity
+        self._half = max(1, capacity // 2)
+        self._retirement = ring.next_retirement(0)
+        self._newer: dict[str, tuple[str, AccessToken]] = {}
+        self._older: dict[str, tuple[str, AccessToken]] = {}
+        self._characters = 0
+
+    def open(self, text: object, secrets: Sequence[DerivedKeys], now: int) -> AccessToken | UnknownKey:
+        """As :func:`~tallystick.protocol.access_token.open_access_token`, but remembers."""
+        # Of a subclass of str nobody knows what it is equal to.
+        if type(text) is not str or not self.capacity:
+            return open_access_token(text, self.ring, secrets, now)
+        if now > self._retirement:
+            self._forget(now)
+        tail = text[-_TAIL:]
+        found = self._newer.get(tail) or self._older.get(tail)
+        if found is not None and found[0] == text and now <= found[1].expires_at:
+            if tail not in self._newer:
+                self._keep(tail, found)
+            return found[1]
+        opened = open_access_token(text, self.ring, secrets, now)
+        if isinstance(opened, AccessToken) and opened.parent_hash1 is None:
+            self._keep(tail, (text, opened))
+        return opened
+
+    def _keep(self, tail: str, entry: tuple[str, AccessToken]) -> None:
+        if len(self._newer) >= self._half or self._characters * 2 >= MAX_CHARACTERS:
+            self._older, self._newer, self._characters = self._newer, {}, 0
+        self._newer[tail] = entry
+        self._characters += len(entry[0])
+
+    def _forget(self, now: int) -> None:
+        """A key has retired: which tokens were its own is not worth remembering."""
+        self._older, self._newer, self._characters = {}, {}, 0
+        self._retirement = self.ring.next_retirement(now)
+
+    def __len__(self) -> int:
+        return len(self._newer.keys() | self._older.keys())
+
+    def __repr__(self) -> str:
+        return f"VerifiedTokens({len(self)} of {self.capacity})"
+
+
+def copy_json(value: Json) -> Json:
+    """A copy that the app may change without changing what is remembered. Quick for what is usual: few levels."""
+    return {name: _copy(one) if type(one) in _CONTAINERS else one for name, one in value.items()}
+
+
+def _copy(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if type(value) is dict:
+        return copy_json(cast(Json, value))
+    return [_copy(one) for one in cast(list[Any], value)] if type(value) is list else value
