@@ -82,7 +82,8 @@ def copy_json(value: Json) -> Json:
     return {name: _copy(one) if type(one) in _CONTAINERS else one for name, one in value.items()}
 
 
-def _copy(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _copy(value: Any) -> Any:  # noqa: ANN401 - a list or a dict of JSON
     if type(value) is dict:
         return copy_json(cast(Json, value))
-    return [_copy(one) for one in cast(list[Any], value)] if type(value) is list else value
+    items: list[Any] = value
+    return [_copy(one) if type(one) in _CONTAINERS else one for one in items]
