@@ -92,7 +92,7 @@ def draw() -> str:
     use = judge_first_use(UNUSED, CHILD, LINE, NOW, RULE)
     assert isinstance(use, Replace)
     assert use.mark is not None
-    lines = ["stateDiagram-v2", *(f"    {state} : {name}" for state, name in NAMES.items())]
+    lines = ["stateDiagram-v2", "    direction LR", *(f"    {state} : {name}" for state, name in NAMES.items())]
     lines.append("    [*] --> unused : sign-in")
     for (source, target), verdicts in arrows().items():
         label = "<br/>".join(f"{', '.join(tokens)} → {verdict}" for verdict, tokens in verdicts.items())

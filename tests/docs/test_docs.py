@@ -129,7 +129,7 @@ def test_every_document_can_be_reached_from_the_map():
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_a_document_has_one_title_and_no_block_of_an_unknown_kind(path: Path):
-    known = {"python", "console", "js", "html", "http", "text", "sql", "ini", ""}
+    known = {"python", "console", "mermaid", "js", "html", "http", "text", "sql", "ini", ""}
     fences = list(re.findall(r"^```(\w*)", path.read_text("utf-8"), flags=re.MULTILINE))
     assert set(fences) <= known
     assert headings_of(path)
