@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.redis_servers import run_redis, run_redis_cluster
 from tests.servers import find_chromium, make_database, run_postgres
 
 CHROMIUM_FLAGS = (
@@ -37,6 +38,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def postgres_url() -> Iterator[str]:
     """A private PostgreSQL server; with pytest-xdist, one for each worker that asks."""
     with run_postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A private Redis server; with pytest-xdist, one for each worker that asks."""
+    with run_redis() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster_url() -> Iterator[str]:
+    """A private cluster of six."""
+    with run_redis_cluster() as url:
         yield url
 
 

@@ -7,6 +7,7 @@ import pytest
 from tallystick.storage.interface import AsyncSessionStore
 from tallystick.storage.opening import open_async_store, open_store
 from tests.conformance.stores import STORES, Threaded
+from tests.redis_servers import empty_redis
 from tests.servers import make_database
 
 
@@ -17,6 +18,10 @@ def store_url(request, tmp_path) -> Iterator[str]:
         # Asked for here and not by name, so that the server starts only for the tests that need it.
         with make_database(request.getfixturevalue("postgres_url")) as url:
             yield url
+    elif request.param in ("redis", "redis-cluster"):
+        url = request.getfixturevalue(f"{request.param.replace('-', '_')}_url")
+        empty_redis(url)
+        yield url
     else:
         yield {
             "memory": "memory://",

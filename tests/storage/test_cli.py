@@ -13,6 +13,7 @@ from tallystick.cli.commands import URL_VARIABLE, app
 from tallystick.protocol.derivation import MIN_SECRET_BYTES
 from tallystick.storage.opening import open_store
 from tests.conformance.rows import NOW, make_session, make_theft
+from tests.redis_servers import empty_redis
 from tests.storage.databases import run_sql, set_revision
 
 DEAD_URL = "postgresql://user:hush@127.0.0.1:1/db?password=hush"
@@ -151,6 +152,29 @@ def test_a_limit_out_of_range_is_a_wrong_use(sqlite_url, limit):
     assert "--limit" in answer.stderr
 
 
+def test_redis_is_purged_and_its_thefts_are_listed(redis_url):
+    empty_redis(redis_url)
+    store = open_store(redis_url)
+    for handle in ("a", "b"):
+        store.insert_session(make_session(handle=handle))
+    store.record_theft(make_theft(session_handle="a"))
+    store.close()
+    assert "1 expired session of public deleted" in run("purge", redis_url, "--keep-thefts", "100000").stdout
+    listed = run("thefts", redis_url)
+    assert "session a" in listed.stdout
+    answer = run("migrate", redis_url)
+    assert answer.exit_code == 1
+    assert "nothing to migrate" in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["purge", "thefts"])
+def test_a_redis_server_that_is_not_there_is_one_line_on_stderr(command):
+    answer = run(command, "redis://:hush@127.0.0.1:1")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert len(answer.stderr.splitlines()) == 1
+    assert "hush" not in answer.stderr
+
+
 def test_purge_leaves_an_outdated_schema_alone(postgres_database):
     answer = run("purge", postgres_database)
     assert answer.exit_code == 1
@@ -173,7 +197,7 @@ def test_each_secret_is_new_and_long_enough():
 
 @pytest.mark.parametrize("command", ["migrate", "purge", "thefts"])
 @pytest.mark.parametrize(
-    "url", [DEAD_URL, "sqlite:////no/such/directory/x.db", "redis://:hush@host", "memory://", "hush", None]
+    "url", [DEAD_URL, "sqlite:////no/such/directory/x.db", "mongodb://:hush@host", "memory://", "hush", None]
 )
 def test_what_goes_wrong_is_one_line_on_stderr_without_a_password(command, url):
     answer = run(command, *([url] if url else []))

@@ -26,7 +26,9 @@ from tallystick.config import PUBLIC, Config, milliseconds
 from tallystick.errors import GeneralError
 from tallystick.protocol.input import MAX_LISTED
 from tallystick.storage.interface import SessionStore
-from tallystick.storage.opening import database_file, open_store
+from tallystick.storage.memory import MemoryStore
+from tallystick.storage.opening import database_file, is_redis, open_store
+from tallystick.storage.redis.client import name_server
 from tallystick.storage.sql.engine import ASYNC_DRIVERS, name_database
 from tallystick.storage.sql.schema import HEAD
 from tallystick.storage.sql.store import SqlStore
@@ -51,7 +53,7 @@ StoreUrl = Annotated[
         metavar="URL",
         envvar=URL_VARIABLE,
         show_default=False,
-        help="sqlite:///file.db or postgresql://user:password@host/database. "
+        help="sqlite:///file.db, postgresql://user:password@host/database or redis://:password@host. "
         "A password in the environment is seen by fewer people than one on the command line.",
     ),
 ]
@@ -109,7 +111,7 @@ def purge(
 
     They are refused in any case and only take up room. Run it now and then, also while the app is running.
     """
-    with _clear_errors(), _sql_store(url, may_create=False) as store:
+    with _clear_errors(), _store(url, may_create=False) as store:
         now = time.time_ns() // 1_000_000
         count = _purge(store, app_id, now)
         _say(f"{_name(url)}: {count} expired {'session' if count == 1 else 'sessions'} of {app_id} deleted")
@@ -130,7 +132,7 @@ def thefts(
 
     The session of each is revoked already. Who of the two is the thief, nobody can tell from this.
     """
-    with _clear_errors(), _sql_store(url, may_create=False) as store:
+    with _clear_errors(), _store(url, may_create=False) as store:
         events = store.load_thefts(app_id, user_id, limit)
         for event in events:
             _say(json.dumps(asdict(event)) if as_json else _describe(event))
@@ -172,10 +174,10 @@ def _purge(store: SessionStore, app_id: str, now: int) -> int:
 
 
 @contextmanager
-def _sql_store(url: str, *, may_create: bool) -> Generator[SqlStore]:
+def _store(url: str, *, may_create: bool) -> Generator[SessionStore]:
     plain = _plain(url)
     store = open_store(plain, migrate=may_create)
-    if not isinstance(store, SqlStore):
+    if isinstance(store, MemoryStore):
         raise GeneralError("sessions in memory end with the app: there is nothing to do", reason="unsupported_store")
     file = database_file(plain)
     if file is not None and not (may_create or file.exists()):
@@ -184,6 +186,14 @@ def _sql_store(url: str, *, may_create: bool) -> Generator[SqlStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def _sql_store(url: str, *, may_create: bool) -> Generator[SqlStore]:
+    with _store(url, may_create=may_create) as store:
+        if not isinstance(store, SqlStore):
+            raise GeneralError("this store has no tables: there is nothing to migrate", reason="unsupported_store")
+        yield store
 
 
 def _plain(url: str) -> str:
@@ -196,7 +206,8 @@ def _plain(url: str) -> str:
 
 
 def _name(url: str) -> str:
-    return name_database(make_url(_plain(url)))
+    plain = _plain(url)
+    return name_server(plain) if is_redis(plain) else name_database(make_url(plain))
 
 
 def _found(revision: str | None) -> str:
@@ -216,6 +227,10 @@ def _clear_errors() -> Generator[None]:
     except DBAPIError as error:
         _fail(str(error.orig))  # what SQLAlchemy adds is the statement
     except (SQLAlchemyError, OSError) as error:
+        _fail(str(error))
+    except Exception as error:
+        if not type(error).__module__.startswith("redis."):
+            raise
         _fail(str(error))
 
 

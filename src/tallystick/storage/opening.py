@@ -26,7 +26,8 @@ AsyncEngine: TypeAlias = "sqlalchemy.ext.asyncio.AsyncEngine"
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9]*)(\+[a-z0-9_]+)?://")
 _MEMORY: Final = "memory"
 _SQL: Final = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
-_SUPPORTED: Final = "sqlite:///file.db, postgresql://user:password@host/database and memory://"
+_REDIS: Final = frozenset({"redis", "rediss", "valkey", "valkeys"})
+_SUPPORTED: Final = "sqlite:///file.db, postgresql://user:password@host/database, redis://host and memory://"
 
 
 def open_store(target: str | Engine | SessionStore, *, migrate: bool | None = None) -> SessionStore:
@@ -38,6 +39,10 @@ def open_store(target: str | Engine | SessionStore, *, migrate: bool | None = No
     """
     if isinstance(target, str) and _backend(target) == _MEMORY:
         return MemoryStore()
+    if isinstance(target, str) and _backend(target) in _REDIS:
+        from tallystick.storage.redis.store import RedisStore
+
+        return RedisStore(target)
     if _is_store(target):
         _check_facade(target, is_async=False)
         return cast("SessionStore", target)
@@ -56,6 +61,10 @@ def open_async_store(
     """The same for asynchronous code, see :func:`open_store`."""
     if isinstance(target, str) and _backend(target) == _MEMORY:
         return AsyncMemoryStore()
+    if isinstance(target, str) and _backend(target) in _REDIS:
+        from tallystick.storage.redis.store import AsyncRedisStore
+
+        return AsyncRedisStore(target)
     if _is_store(target):
         _check_facade(target, is_async=True)
         return cast("AsyncSessionStore", target)
@@ -78,6 +87,11 @@ def database_file(target: object) -> Path | None:
     return sqlite_file(url)
 
 
+def is_redis(url: str) -> bool:
+    """Tell whether a URL asks for Redis."""
+    return _backend(url) in _REDIS
+
+
 def is_ephemeral(target: object) -> bool:
     """Tell whether the sessions end with the process: those in memory."""
     if isinstance(target, MemoryStore | AsyncMemoryStore):
@@ -94,8 +108,8 @@ def _backend(url: str) -> str:
     if match is None:
         raise GeneralError(f"not a store's URL; such are {_SUPPORTED}", reason="bad_url")
     name = match[1]
-    if name == _MEMORY:
-        return _MEMORY
+    if name == _MEMORY or name in _REDIS:
+        return name
     if name not in _SQL:
         raise GeneralError(f"{name}:// is not supported; today are {_SUPPORTED}", reason="unsupported_store")
     return _SQL[name]
@@ -123,7 +137,7 @@ def _parse(url: str) -> sqlalchemy.URL:
 
 def _sql_url(target: object) -> sqlalchemy.URL | None:
     if isinstance(target, str):
-        return None if _backend(target) == _MEMORY else _parse(target)
+        return _parse(target) if _backend(target) in _SQL.values() else None
     if _is_store(target):
         return None
     return cast("sqlalchemy.URL | None", getattr(target, "url", None))

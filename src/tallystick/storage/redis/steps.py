@@ -1,0 +1,199 @@
+"""The contract of :mod:`tallystick.storage.interface` as commands to Redis, once for both kinds of client.
+
+A step is a generator, as the flows are: it yields what to ask and is sent the answers. What must be atomic is one
+script on one session's slot. The indices are in other slots, so they are written beside it, in an order that a crash in
+between cannot harm:
+
+- A session is indexed after it was inserted. One that was never indexed was never acknowledged, so nobody has its
+  tokens. What is indexed and has no session was there once, and is dropped when somebody comes across it: handles are
+  never used again.
+- A theft is indexed before it is recorded. What is indexed and was never recorded is passed over.
+"""
+# ruff: noqa: D103 - what each function promises is written in the interface, and only there
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+from tallystick.storage.redis import layout
+from tallystick.storage.redis.layout import FIELDS, SLACK, keys_key, session_key, theft_key, thefts_key, user_key
+from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
+
+T = TypeVar("T")
+
+SCANNED_AT_ONCE: Final = 500
+LISTED_AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Run a script of ours; all keys are in one slot."""
+
+    name: str
+    keys: Sequence[str]
+    args: Sequence[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Run these commands, of which each is a step of its own; a list of answers."""
+
+    commands: Sequence[tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Look on, from where the former answer left off (None: at the beginning), for keys of a pattern. The answer: where
+    to go on (None: that was all), and keys."""
+
+    pattern: str
+    start: object
+
+
+Ask: TypeAlias = Script | Batch | Scan
+Step: TypeAlias = Generator[Ask, Any, T]
+
+
+def insert_session(row: SessionRow) -> Step[None]:
+    keep = _keep_for(min(row.expires_at, row.absolute_expires_at) - row.refreshed_at)
+    args = [keep, *layout.write_session(row)]
+    if not (yield Script("insert_session", [session_key(row.app_id, row.handle)], args)):
+        raise KeyError(f"there is a session {row.handle} already")
+    life = row.absolute_expires_at - row.created_at
+    args = [row.created_at, row.handle, _keep_for(life), row.created_at - life - SLACK]
+    yield Script("index_session", [user_key(row.app_id, row.user_id)], args)
+
+
+def load_session(app_id: str, handle: str) -> Step[SessionRow | None]:
+    (values,) = yield Batch([("HMGET", session_key(app_id, handle), *FIELDS)])
+    return layout.read_session(values)
+
+
+def advance_line(app_id: str, handle: str, expected_line: bytes, step: LineStep) -> Step[bool]:
+    args = [expected_line, _keep_for(step.expires_at - step.refreshed_at), *layout.write_step(step)]
+    return bool((yield Script("advance_line", [session_key(app_id, handle)], args)))
+
+
+def mark_used(app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> Step[bool]:
+    args = [expected_line, _keep_for(expires_at - used_at), used_at, expires_at]
+    return bool((yield Script("mark_used", [session_key(app_id, handle)], args)))
+
+
+def update_jwt_payload(app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None) -> Step[bool]:
+    args = [now, "p", jwt_payload, *([] if expected is None else [expected])]
+    return bool((yield Script("update_text", [session_key(app_id, handle)], args)))
+
+
+def update_session_data(app_id: str, handle: str, session_data: str, now: int) -> Step[bool]:
+    return bool((yield Script("update_text", [session_key(app_id, handle)], [now, "d", session_data])))
+
+
+def delete_sessions(app_id: str, handles: Sequence[str]) -> Step[list[str]]:
+    return (yield from _delete(app_id, list(dict.fromkeys(handles)), []))
+
+
+def delete_sessions_of_user(app_id: str, user_id: str, tenant_id: str | None) -> Step[list[str]]:
+    found = yield from _sessions_of_user(app_id, user_id)
+    wanted = [handle for handle, (tenant, _) in found.items() if tenant_id in (None, tenant)]
+    return (yield from _delete(app_id, wanted, []))
+
+
+def list_handles_of_user(app_id: str, user_id: str, tenant_id: str | None, now: int) -> Step[list[str]]:
+    found = yield from _sessions_of_user(app_id, user_id)
+    return [handle for handle, (tenant, end) in found.items() if tenant_id in (None, tenant) and end > now]
+
+
+def purge_sessions(app_id: str, now: int, limit: int) -> Step[int]:
+    """Redis forgets sessions by itself, an hour after their end. This looks at each that it has not forgotten yet."""
+    purged, place = 0, None
+    while True:
+        place, keys = yield Scan(layout.sessions_pattern(app_id), place)
+        ends = yield Batch([("HMGET", key, "i", "x", "a") for key in keys])
+        over = [layout.read_identity(i).handle for i, x, a in ends if i is not None and min(int(x), int(a)) <= now]
+        purged += len((yield from _delete(app_id, over[: limit - purged], [now])))
+        if purged >= limit or place is None:
+            return purged
+
+
+def record_theft(event: TheftEvent) -> Step[bool]:
+    app_id, handle = event.app_id, event.session_handle
+    yield Batch([("ZADD", thefts_key(app_id), "NX", event.detected_at, handle)])
+    keys = [session_key(app_id, handle), theft_key(app_id, handle)]
+    if not (yield Script("record_theft", keys, [layout.write_theft(event)])):
+        return False
+    yield Batch([("ZREM", user_key(app_id, event.user_id), handle)])
+    return True
+
+
+def load_thefts(app_id: str, user_id: str | None, limit: int) -> Step[list[TheftEvent]]:
+    found: list[TheftEvent] = []
+    start = 0
+    while len(found) < limit:
+        (handles,) = yield Batch([("ZREVRANGE", thefts_key(app_id), start, start + LISTED_AT_ONCE - 1)])
+        values = yield Batch([("GET", theft_key(app_id, handle.decode("utf-8"))) for handle in handles])
+        events = [layout.read_theft(value) for value in values if value is not None]
+        found += [event for event in events if user_id in (None, event.user_id)]
+        if len(handles) < LISTED_AT_ONCE:
+            break
+        start += LISTED_AT_ONCE
+    return sorted(found, key=lambda event: (-event.detected_at, event.session_handle))[:limit]
+
+
+def purge_thefts(app_id: str, detected_before: int) -> Step[int]:
+    (handles,) = yield Batch([("ZRANGEBYSCORE", thefts_key(app_id), "-inf", f"({detected_before}")])
+    if not handles:
+        return 0
+    deleted = yield Batch([("DEL", theft_key(app_id, handle.decode("utf-8"))) for handle in handles])
+    yield Batch([("ZREM", thefts_key(app_id), *handles)])
+    return sum(deleted)
+
+
+def load_keys(app_id: str) -> Step[list[KeyRow]]:
+    (values,) = yield Batch([("HVALS", keys_key(app_id))])
+    return sorted(map(layout.read_key, values), key=lambda row: -row.sequence)
+
+
+def insert_key(row: KeyRow) -> Step[bool]:
+    (was_kept,) = yield Batch([("HSETNX", keys_key(row.app_id), row.sequence, layout.write_key(row))])
+    return bool(was_kept)
+
+
+def purge_keys(app_id: str, created_before: int) -> Step[int]:
+    rows = yield from load_keys(app_id)
+    old = [row.sequence for row in rows if row.created_at < created_before]
+    deleted: int = yield Script("purge_keys", [keys_key(app_id)], old)
+    return deleted
+
+
+def _delete(app_id: str, handles: Sequence[str], conditions: Sequence[object]) -> Step[list[str]]:
+    """Delete each of these, by a script of its own; those that were there."""
+    deleted: list[str] = []
+    forgotten: list[tuple[object, ...]] = []
+    for handle in handles:
+        identity = yield Script("delete_session", [session_key(app_id, handle)], conditions)
+        if identity is not None:
+            deleted.append(handle)
+            forgotten.append(("ZREM", user_key(app_id, layout.read_identity(identity).user_id), handle))
+    yield Batch(forgotten)
+    return deleted
+
+
+def _sessions_of_user(app_id: str, user_id: str) -> Step[dict[str, tuple[str, int]]]:
+    """Of each session its tenant and its end, oldest first."""
+    index = user_key(app_id, user_id)
+    (members,) = yield Batch([("ZRANGE", index, 0, -1)])
+    handles = [member.decode("utf-8") for member in members]
+    found = yield Batch([("HMGET", session_key(app_id, handle), "i", "x", "a") for handle in handles])
+    gone = [handle for handle, (identity, _, _) in zip(handles, found, strict=True) if identity is None]
+    yield Batch([("ZREM", index, *gone)] if gone else [])
+    return {
+        handle: (layout.read_identity(identity).tenant_id, min(int(x), int(a)))
+        for handle, (identity, x, a) in zip(handles, found, strict=True)
+        if identity is not None
+    }
+
+
+def _keep_for(duration: int) -> int:
+    return max(duration, 0) + SLACK

@@ -1,0 +1,158 @@
+"""Real Redis servers for the tests: one, or a cluster of six, on loopback."""
+
+import contextlib
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+from tests.servers import missing, pick_free_port
+
+START_SECONDS = 30
+STOP_SECONDS = 15
+START_ATTEMPTS = 5
+CLUSTER_NODES = 6
+BUS_OFFSET = 10_000
+"""A node of a cluster also listens at its port and so many."""
+
+
+def find_redis_programs() -> tuple[str, str]:
+    for server, client in (("redis-server", "redis-cli"), ("valkey-server", "valkey-cli")):
+        if (found := shutil.which(server)) and (cli := shutil.which(client)):
+            return found, cli
+    return missing("a Redis server")
+
+
+class RedisServer:
+    """A running server."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, password: str) -> None:
+        self.process, self.port, self.password = process, port, password
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def client(self) -> "redis.Redis":
+        return redis.Redis(host="127.0.0.1", port=self.port, password=self.password)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def run_redis(*options: str) -> Iterator[RedisServer]:
+    """Start a server of our own, stop it and leave nothing."""
+    with _home() as home:
+        server = start_redis(home, secrets.token_hex(16), *options)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def run_redis_cluster() -> Iterator[str]:
+    """Start six nodes, three of them replicas; yield the cluster's URL."""
+    with _home() as home, contextlib.ExitStack() as stack:
+        password = secrets.token_hex(16)
+        nodes: list[RedisServer] = []
+        for number in range(CLUSTER_NODES):
+            folder = home / str(number)
+            folder.mkdir()
+            node = start_redis(folder, password, "--cluster-enabled", "yes", "--masterauth", password)
+            stack.callback(node.stop)
+            nodes.append(node)
+        _join(nodes)
+        yield nodes[0].url.replace("redis://", "redis+cluster://").removesuffix("/0")
+
+
+def empty_redis(url: str) -> None:
+    """Delete all that is in a server, or in a cluster."""
+    if "+cluster" in url:
+        with redis.RedisCluster.from_url(url.replace("+cluster", "")) as cluster:
+            cluster.flushall(target_nodes=redis.RedisCluster.PRIMARIES)
+    else:
+        with redis.Redis.from_url(url) as client:
+            client.flushall()
+
+
+def start_redis(home: Path, password: str, *options: str) -> RedisServer:
+    """Another program may take the free port before the server does: then try another one."""
+    program, _ = find_redis_programs()
+    for _ in range(START_ATTEMPTS):
+        port = _pick_port()
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--requirepass", password, "--dir", str(home)]
+        command += ["--save", "", "--daemonize", "no", *options]
+        with (home / "log").open("ab") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        server = RedisServer(process, port, password)
+        if _answers_in_time(server):
+            return server
+        server.stop()
+    raise RuntimeError(f"Redis did not start:\n{(home / 'log').read_text()[-4000:]}")
+
+
+def _join(nodes: list[RedisServer]) -> None:
+    _, cli = find_redis_programs()
+    addresses = [f"127.0.0.1:{node.port}" for node in nodes]
+    command = [cli, "-a", nodes[0].password, "--no-auth-warning", "--cluster", "create", *addresses]
+    command += ["--cluster-replicas", "1", "--cluster-yes"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise RuntimeError(f"no cluster was made:\n{done.stdout}{done.stderr}")
+    deadline = time.monotonic() + START_SECONDS
+    while any(_knows_of(node) < CLUSTER_NODES for node in nodes):
+        if time.monotonic() > deadline:
+            raise RuntimeError("the cluster's nodes did not all come to know each other")
+        time.sleep(0.05)
+
+
+def _knows_of(node: RedisServer) -> int:
+    """How many nodes it takes to be well, itself too; 0 while the cluster does not work for it."""
+    with node.client() as client:
+        info = client.execute_command("CLUSTER INFO")
+        lines = info.decode() if isinstance(info, bytes) else "\n".join(f"{k}:{v}" for k, v in info.items())
+        nodes = client.execute_command("CLUSTER NODES")
+        text = nodes.decode() if isinstance(nodes, bytes) else str(nodes)
+    is_well = "cluster_state:ok" in lines and "fail" not in text and text.count("slave") == CLUSTER_NODES // 2
+    return CLUSTER_NODES if is_well else 0
+
+
+def _answers_in_time(server: RedisServer) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    with server.client() as client:
+        while time.monotonic() < deadline and server.process.poll() is None:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:
+                time.sleep(0.02)
+    return False
+
+
+def _pick_port() -> int:
+    while (port := pick_free_port()) + BUS_OFFSET > 65535:
+        pass
+    return port
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="tallystick-redis-"))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
