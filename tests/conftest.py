@@ -37,8 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A private PostgreSQL server; with pytest-xdist, one for each worker that asks."""
-    with run_postgres() as url:
-        yield url
+    with run_postgres() as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ INITDB_SECONDS = 60
 START_SECONDS = 30
 STOP_SECONDS = 15
 START_ATTEMPTS = 3
+RESTART_ATTEMPTS = 50
 
 
 def missing(what: str) -> NoReturn:
@@ -69,26 +70,82 @@ def pick_free_port() -> int:
         return port
 
 
-@contextmanager
-def run_postgres() -> Iterator[str]:
-    """Start a PostgreSQL server of our own on loopback, yield its URL, stop it and leave nothing.
+class PostgresServer:
+    """A server of our own on loopback."""
 
-    It forgets everything anyway, so it never waits for the disk.
+    def __init__(self, home: Path, account: str | None, settings: dict[str, str]) -> None:
+        self.url = ""
+        self._programs = find_postgres_programs()
+        self._home, self._account, self._settings = home, account, settings
+        self._password = secrets.token_hex(16)
+        self._server: subprocess.Popen[bytes] | None = None
+        _make_cluster(self._programs, home, account, self._password)
+
+    def start(self) -> None:
+        """Another program may take the free port before the server does: then try another one."""
+        for _ in range(START_ATTEMPTS):
+            if self._start_at(pick_free_port()):
+                return
+            self.stop()
+        raise RuntimeError(f"PostgreSQL did not start:\n{self._log()}")
+
+    def restart(self) -> None:
+        """At the port where it was. What it left behind when it was killed may hold it up for a moment."""
+        port = int(self.url.rpartition(":")[2].partition("/")[0])
+        for _ in range(RESTART_ATTEMPTS):
+            if self._start_at(port):
+                return
+            self.stop()
+            time.sleep(0.2)
+        raise RuntimeError(f"PostgreSQL did not start again:\n{self._log()}")
+
+    def kill(self) -> None:
+        """As if the power had failed: it can put nothing in order. Its children end when they see that it has."""
+        assert self._server
+        self._server.kill()
+        self._server.wait(STOP_SECONDS)
+
+    def stop(self) -> None:
+        assert self._server
+        self._server.send_signal(signal.SIGINT)  # PostgreSQL's "fast shutdown": do not wait for clients
+        try:
+            self._server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _start_at(self, port: int) -> bool:
+        settings = {"listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": ""} | self._settings
+        command: list[str | Path] = [self._programs / "postgres", "-D", self._home / "data"]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        self._server = _spawn(command, self._home, self._account, self._home / "log")
+        self.url = f"postgresql://tallystick:{self._password}@127.0.0.1:{port}/postgres"
+        return _answers_in_time(self._server, self.url)
+
+    def _log(self) -> str:
+        return (self._home / "log").read_text()[-4000:]
+
+
+@contextmanager
+def run_postgres(*, is_durable: bool = False) -> Iterator[PostgresServer]:
+    """Start a PostgreSQL server of our own, stop it and leave nothing.
+
+    Where it need not outlive being killed it never waits for the disk.
     """
-    programs = find_postgres_programs()
     account = find_server_account()
+    find_postgres_programs()
     # Not pytest's tmp_path: its parents are closed to the other account.
     home = Path(tempfile.mkdtemp(prefix="tallystick-postgres-"))
+    careless = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
     try:
         if account:
             shutil.chown(home, account)
-        password = secrets.token_hex(16)
-        _make_cluster(programs, home, account, password)
-        server, url = _start(programs, home, account, password)
+        server = PostgresServer(home, account, {"max_connections": "200"} | ({} if is_durable else careless))
+        server.start()
         try:
-            yield url
+            yield server
         finally:
-            _stop(server)
+            server.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -115,31 +172,6 @@ def _make_cluster(programs: Path, home: Path, account: str | None, password: str
         raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
 
 
-def _start(programs: Path, home: Path, account: str | None, password: str) -> tuple[subprocess.Popen[bytes], str]:
-    """Another program may take the free port before the server does: then try another one."""
-    log = home / "log"
-    for _ in range(START_ATTEMPTS):
-        port = pick_free_port()
-        settings = {
-            "listen_addresses": "127.0.0.1",
-            "port": port,
-            "unix_socket_directories": "",
-            "max_connections": 200,
-            "fsync": "off",
-            "full_page_writes": "off",
-            "synchronous_commit": "off",
-        }
-        command: list[str | Path] = [programs / "postgres", "-D", home / "data"]
-        for name, value in settings.items():
-            command += ["-c", f"{name}={value}"]
-        server = _spawn(command, home, account, log)
-        url = f"postgresql://tallystick:{password}@127.0.0.1:{port}/postgres"
-        if _answers_in_time(server, url):
-            return server, url
-        _stop(server)
-    raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()[-4000:]}")
-
-
 def _spawn(command: Sequence[str | Path], home: Path, account: str | None, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -164,15 +196,6 @@ def _answers_in_time(server: subprocess.Popen[bytes], url: str) -> bool:
         else:
             return True
     return False
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    server.send_signal(signal.SIGINT)  # PostgreSQL's "fast shutdown": do not wait for clients
-    try:
-        server.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait(STOP_SECONDS)
 
 
 @contextmanager
