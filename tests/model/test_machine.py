@@ -258,6 +258,6 @@ STEPS = {"deadline": None, "stateful_step_count": 30}
 IN_CI = {"derandomize": True, "database": None, "phases": [Phase.explicit, Phase.generate]}
 
 
-@pytest.mark.parametrize(("machine", "examples"), [(Machine, 150), (OnSqlite, 15)])
+@pytest.mark.parametrize(("machine", "examples"), [(Machine, 500), (OnSqlite, 20)])
 def test_the_facade_does_what_the_model_says(machine, examples):
     run_state_machine_as_test(machine, settings=settings(max_examples=examples, **STEPS, **(IN_CI if CI else {})))
