@@ -128,6 +128,18 @@ class Machine(RuleBasedStateMachine):
         self.refresh(jar)
         return renewed
 
+    @rule(target=jars, jar=jars)
+    def two_holders_go_on(self, jar):
+        """A thief and his victim, or two tabs whose answers came in the other order."""
+        one, other = self.refresh(jar), self.refresh(jar)
+        if not (isinstance(one, Jar) and isinstance(other, Jar)):
+            return multiple()
+        further = self.refresh(one)
+        self.call(one, False)
+        self.call(other, False)
+        self.refresh(other)
+        return further
+
     @rule(jar=jars, check_database=st.booleans())
     def call(self, jar, check_database):
         access = jar.access
