@@ -23,6 +23,14 @@ from tallystick.errors import (
     Unauthorised,
     is_error_from_auth,
 )
+from tallystick.protocol.claims import (
+    BooleanClaim,
+    PrimitiveArrayClaim,
+    PrimitiveClaim,
+    SessionClaim,
+    SessionClaimValidator,
+    fresh_within,
+)
 from tallystick.sessions import Sessions
 from tallystick.types import (
     ClaimValidationError,
@@ -39,6 +47,7 @@ __all__ = [
     "AntiCsrf",
     "AsyncSessions",
     "BadInput",
+    "BooleanClaim",
     "ClaimValidationError",
     "ClientAction",
     "Config",
@@ -47,8 +56,12 @@ __all__ = [
     "FoundSession",
     "GeneralError",
     "InvalidClaims",
+    "PrimitiveArrayClaim",
+    "PrimitiveClaim",
     "RegeneratedToken",
     "Retirement",
+    "SessionClaim",
+    "SessionClaimValidator",
     "SessionError",
     "SessionInfo",
     "SessionInformation",
@@ -58,6 +71,7 @@ __all__ = [
     "TryRefreshToken",
     "Unauthorised",
     "__version__",
+    "fresh_within",
     "is_error_from_auth",
 ]
 

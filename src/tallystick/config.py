@@ -18,6 +18,9 @@ Algorithm: TypeAlias = Literal["RS256", "ES256", "EdDSA"]
 SameSite: TypeAlias = Literal["lax", "strict", "none"]
 TransferMethod: TypeAlias = Literal["cookie", "header", "any"]
 
+Duration: TypeAlias = timedelta
+"""For the protocol's signatures: it may not reach for ``datetime`` itself, as that tells the time too."""
+
 PUBLIC: Final = "public"
 """The default app and the default tenant (spec/cdi.md 1.4)."""
 
@@ -237,6 +240,13 @@ class Config:
 def milliseconds(duration: timedelta) -> int:
     """A duration as the whole milliseconds that are reckoned with inside."""
     return duration // timedelta(milliseconds=1)
+
+
+def check_age(name: str, value: object) -> int:
+    """A maximum age, in ms. Raises :class:`GeneralError` (``bad_config``)."""
+    if not isinstance(value, timedelta) or value < timedelta(0):
+        raise _refused(name, value, "a datetime.timedelta of 0 or more")
+    return milliseconds(value)
 
 
 def _refused(name: str, value: object, accepted: str) -> GeneralError:

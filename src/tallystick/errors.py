@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeGuard
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tallystick.types import ClaimValidationError
+    from tallystick.types import ClaimValidationError, FoundSession
 
 __all__ = [
     "BadInput",
@@ -97,7 +97,7 @@ class BadInput(GeneralError, ValueError):
     """The app passed something that a session cannot hold. Nothing was changed.
 
     Reasons: ``bad_user_id``, ``bad_tenant_id``, ``not_json``, ``not_an_object``, ``reserved_claim``,
-    ``too_large``, ``bad_handle``.
+    ``too_large``, ``bad_handle``, ``bad_claim``, ``bad_claim_value``.
     """
 
     http_status = 400
@@ -157,14 +157,25 @@ class TokenTheftDetected(SessionError):
 
 
 class InvalidClaims(SessionError):
-    """The session is valid, but its claims do not permit this request. ``errors`` says which, in validator order."""
+    """The session is valid, but its claims do not permit this request.
+
+    ``errors`` says which, in validator order. ``found`` is the session, where it was :meth:`Sessions.get_session` that
+    raised: if it has an ``access_token``, the response must set it all the same.
+    """
 
     err_type = 5000
     http_status = 403
 
-    def __init__(self, errors: Sequence[ClaimValidationError] = (), *, reason: str = "invalid_claims") -> None:
+    def __init__(
+        self,
+        errors: Sequence[ClaimValidationError] = (),
+        *,
+        found: FoundSession | None = None,
+        reason: str = "invalid_claims",
+    ) -> None:
         super().__init__("invalid claim", reason=reason)
         self.errors = tuple(errors)
+        self.found = found
 
 
 def is_error_from_auth(exc: object) -> TypeGuard[SessionError]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from tallystick import flows
+from tallystick import claiming, flows
 from tallystick.calls import Flow, run
 from tallystick.config import PUBLIC, Config, Settings
 from tallystick.edges import DEFAULT_URL, Secret, deploy, report
 from tallystick.errors import SessionError
+from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_validators
 from tallystick.storage.interface import SessionStore
 from tallystick.storage.opening import open_store
 from tallystick.types import (
     OMITTED,
+    ClaimValidationError,
     CreatedSession,
     FoundSession,
     Json,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Sessions:
@@ -42,6 +45,8 @@ class Sessions:
         Whether to bring the database's tables up to date. None: on SQLite yes, elsewhere no.
     ``clock``, ``entropy``
         For tests: the present in ms since the epoch, and so many random bytes.
+    ``claim_validators``
+        Conditions on the claims of every session, checked by :meth:`get_session`.
     ``settings``
         See :class:`tallystick.Config`.
 
@@ -58,9 +63,11 @@ class Sessions:
         migrate: bool | None = None,
         clock: Callable[[], int] | None = None,
         entropy: Callable[[int], bytes] | None = None,
+        claim_validators: Sequence[SessionClaimValidator] = (),
         **settings: Unpack[Settings],
     ) -> None:
         self._deployment = deploy(url, secret, settings, clock, entropy)
+        self._claim_validators = check_validators(claim_validators, "claim_validators")
         self._store = open_store(url, migrate=migrate)
 
     def create_new_session(
@@ -96,25 +103,34 @@ class Sessions:
         id_refresh_token: str | Omitted | None = OMITTED,
         *,
         check_database: bool = False,
+        override_global_claim_validators: OverrideValidators | None = None,
     ) -> FoundSession:
         """Verify an access token; usually without asking the store.
 
         If the result has an ``access_token``, the response must set it. The anti-CSRF token is checked only if the
         session was created with one. ``id_refresh_token`` None or "" means that the client has no session; omitted,
         it is not looked at. ``check_database`` asks the store whether the session still is, and for its present
-        payload.
+        payload. Then ``claim_validators`` are checked, or those that ``override_global_claim_validators`` makes of them
+        and the :class:`SessionInfo`; claims that are missing or too old are fetched first.
 
         Raises :class:`TryRefreshToken` where the token is missing, expired or not good, or the anti-CSRF check fails;
-        :class:`Unauthorised` where there is no such session.
+        :class:`Unauthorised` where there is no such session; :class:`InvalidClaims` where its claims do not do.
         """
+        verification = flows.verify(
+            self._deployment,
+            access_token,
+            anti_csrf_token,
+            id_refresh_token,
+            do_anti_csrf_check=do_anti_csrf_check,
+            check_database=check_database,
+        )
         return self._run(
-            flows.verify(
+            claiming.verify(
                 self._deployment,
+                verification,
                 access_token,
-                anti_csrf_token,
-                id_refresh_token,
-                do_anti_csrf_check=do_anti_csrf_check,
-                check_database=check_database,
+                self._claim_validators,
+                override_global_claim_validators,
             )
         )
 
@@ -200,6 +216,50 @@ class Sessions:
         Raises :class:`TryRefreshToken` for a token that is not good, :class:`Unauthorised` where there is no session.
         """
         return self._run(flows.regenerate(self._deployment, access_token, jwt_payload))
+
+    def fetch_and_set_claim(self, handle: str, claim: SessionClaim[Any]) -> bool:
+        """Fetch a claim and put it into a session's JWT payload. False if there is no such session. When it shows: as
+        :meth:`update_jwt_payload`. What ``fetch_value`` raises passes unchanged; where it returns None, nothing
+        changes."""
+        return self._run(claiming.fetch_and_set(self._deployment, handle, claim))
+
+    def set_claim_value(self, handle: str, claim: SessionClaim[V], value: V) -> bool:
+        """Put a claim's value into a session's JWT payload. False if there is no such session. When it shows: as
+        :meth:`update_jwt_payload`. Raises :class:`BadInput` (``bad_claim_value``) for what is not of the claim's kind.
+        """
+        return self._run(claiming.set_value(self._deployment, handle, claim, value))
+
+    def get_claim_value(self, handle: str, claim: SessionClaim[V]) -> V | None:
+        """A claim's value as stored; None if there is no such session, or it has none."""
+        value: V | None = self._run(claiming.get_value(self._deployment, handle, claim))
+        return value
+
+    def remove_claim(self, handle: str, claim: SessionClaim[Any]) -> bool:
+        """Take a claim out of a session's JWT payload. False if there is no such session. When it shows: as
+        :meth:`update_jwt_payload`."""
+        return self._run(claiming.remove(self._deployment, handle, claim))
+
+    def validate_claims_for_session_handle(
+        self, handle: str, override_global_claim_validators: OverrideValidators | None = None
+    ) -> list[ClaimValidationError] | None:
+        """What is wrong with the stored JWT payload by ``claim_validators``, or those made of them; None if there is no
+        such session. Claims that are missing or too old are fetched, and stored, first."""
+        return self._run(
+            claiming.validate_for_handle(
+                self._deployment, handle, self._claim_validators, override_global_claim_validators
+            )
+        )
+
+    def assert_claims(
+        self, found: FoundSession, access_token: str, validators: Sequence[SessionClaimValidator]
+    ) -> FoundSession:
+        """Check more claims of a session that :meth:`get_session` has found in this request. ``access_token`` is what
+        was presented. Claims that are missing or too old are fetched first: then the result has an ``access_token``,
+        which the response must set.
+
+        Raises :class:`InvalidClaims`; :class:`Unauthorised` where the session has ended meanwhile.
+        """
+        return self._run(claiming.check(self._deployment, found, access_token, validators))
 
     def get_jwks(self) -> Json:
         """The public signing keys as a JWK Set (RFC 7517), for others who verify access tokens."""
