@@ -25,6 +25,7 @@ from tallystick.transport.tokens import (
     METHODS,
     REFRESH_COOKIE,
     Method,
+    attach_access_token,
     clear,
     clear_everything,
     clear_legacy,
@@ -33,7 +34,7 @@ from tallystick.transport.tokens import (
     find_access_tokens,
     find_refresh_tokens,
 )
-from tallystick.types import Json
+from tallystick.types import FoundSession, Json
 
 _SAFE_METHODS: Final = frozenset({"GET"})
 """HEAD is checked like any other (spec/fdi.md 2.3)."""
@@ -179,9 +180,10 @@ def answer_error(error: SessionError, policy: Policy, request: Request) -> Answe
             return Answer(expired, {"message": "token theft detected"}, _clear_all(request, policy))
         case TryRefreshToken():
             return Answer(expired, {"message": "try refresh token"})
-        case InvalidClaims(errors=errors):
+        case InvalidClaims(errors=errors, found=found):
             listed = [{"id": e.id} if e.reason is None else {"id": e.id, "reason": e.reason} for e in errors]
-            return Answer(error.http_status, {"message": "invalid claim", "claimValidationErrors": listed})
+            body = {"message": "invalid claim", "claimValidationErrors": listed}
+            return Answer(error.http_status, body, _attach_found(found, request, policy))
         case _:
             return _answer_general(error)
 
@@ -224,6 +226,16 @@ def _choose_access_token(request: Request, policy: Policy) -> tuple[Method, str]
             raise TryRefreshToken("the request has several access tokens", reason="duplicate_cookies")
         return "cookie", tokens["cookie"]
     return None
+
+
+def _attach_found(found: FoundSession | None, request: Request, policy: Policy) -> Changes:
+    """A verified session's replacement, the way that its token came; nothing where it has none."""
+    if found is None or found.access_token is None or found.front_token is None:
+        return Changes()
+    presented = _choose_access_token(request, policy)
+    if presented is None:
+        return Changes()
+    return attach_access_token(found.access_token, found.front_token, presented[0], policy)
 
 
 def _clear_all(request: Request, policy: Policy) -> Changes:
