@@ -30,7 +30,7 @@ def count_wins(number, url, method, arguments_of):
 
 
 def size(answer):
-    return len(answer) if isinstance(answer, list) else int(answer)
+    return len(answer) if isinstance(answer, list) else int(answer or False)
 
 
 def advance(line, racer):
@@ -45,6 +45,12 @@ def delete(line, _racer):
     return "public", [f"h{line}"]
 
 
+def sign_in(line, racer):
+    """In the place of another user's session, whose handle the winner is told."""
+    user = f"user-{line}"
+    return make_session(handle=f"{user}-{racer}", user_id=user), 1, False, f"h{line}", NOW
+
+
 def new_key(line, racer):
     return (make_key(line + 1, kid=f"kid-{racer}"),)
 
@@ -52,8 +58,14 @@ def new_key(line, racer):
 @shared
 @pytest.mark.parametrize(
     ("method", "arguments_of"),
-    [("advance_line", advance), ("mark_used", use), ("delete_sessions", delete), ("insert_key", new_key)],
-    ids=["advance", "use", "delete", "key"],
+    [
+        ("advance_line", advance),
+        ("mark_used", use),
+        ("delete_sessions", delete),
+        ("insert_session_within", sign_in),
+        ("insert_key", new_key),
+    ],
+    ids=["advance", "use", "delete", "sign-in", "key"],
 )
 def test_of_all_threads_of_two_processes_one_wins(store_url, method, arguments_of):
     store = open_store(store_url, migrate=True)
