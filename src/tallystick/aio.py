@@ -78,11 +78,16 @@ class AsyncSessions:
         *,
         tenant_id: str = PUBLIC,
         enable_anti_csrf: bool = False,
+        replaces: str | None = None,
     ) -> CreatedSession:
         """Begin a session for a user whom the app has just authenticated.
 
         ``jwt_payload`` goes into the access token, where the client can read it; ``session_data`` stays on the
-        server. Both are JSON objects. Call it at every sign-in, never on a GET (ASVS V7.2.4, V7.6.2).
+        server. Both are JSON objects. Call it at every sign-in, never on a GET (ASVS V7.2.4, V7.6.2). ``replaces`` is
+        the access token that the client presents, if any: its session ends, so that what somebody has planted or copied
+        before the sign-in is worth nothing after it. One that is not good, but for its expiry, is passed over.
+
+        Raises :class:`TooManySessions` where the settings say so.
         """
         return await self._run(
             flows.create(
@@ -92,6 +97,7 @@ class AsyncSessions:
                 session_data,
                 tenant_id=tenant_id,
                 enable_anti_csrf=enable_anti_csrf,
+                replaces=replaces,
             )
         )
 

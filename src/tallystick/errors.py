@@ -4,7 +4,8 @@
 
     SessionError                 catch this one to catch them all
     ├── GeneralError      1000   broken: the store, the configuration, a bug. Never a sign-out
-    │   └── BadInput             what the app passed in cannot be a session's (also a ValueError)
+    │   ├── BadInput             what the app passed in cannot be a session's (also a ValueError)
+    │   └── TooManySessions      the user has as many sessions as the settings allow
     ├── Unauthorised      2000   there is no such session: sign in again
     ├── TryRefreshToken   3000   the access token does not do: refresh, then repeat the request
     ├── TokenTheftDetected 4000  a refresh token was used twice: the session has been ended
@@ -31,6 +32,7 @@ __all__ = [
     "InvalidClaims",
     "SessionError",
     "TokenTheftDetected",
+    "TooManySessions",
     "TryRefreshToken",
     "Unauthorised",
     "is_error_from_auth",
@@ -101,6 +103,16 @@ class BadInput(GeneralError, ValueError):
     """
 
     http_status = 400
+
+
+class TooManySessions(GeneralError):
+    """The user has ``limit`` living sessions already, and the settings say ``reject``. Nothing was changed."""
+
+    http_status = 409
+
+    def __init__(self, limit: int, *, reason: str = "too_many_sessions") -> None:
+        super().__init__(f"this user has {limit} {'session' if limit == 1 else 'sessions'} already", reason=reason)
+        self.limit = limit
 
 
 class Unauthorised(SessionError):

@@ -192,7 +192,8 @@ async def create_new_session(
     *,
     tenant_id: str = PUBLIC,
 ) -> Session:
-    """Sign a user in whom the app has just authenticated. The response to ``request`` carries the tokens."""
+    """Sign a user in whom the app has just authenticated. The response to ``request`` carries the tokens. The session
+    that the client has had before ends: whatever was planted or copied of it is worth nothing any more."""
     slot = _slot(request)
     creation = decide_creation(slot.exchange.request, slot.exchange.policy)
     created = await slot.sessions.create_new_session(
@@ -201,6 +202,7 @@ async def create_new_session(
         session_data,
         tenant_id=tenant_id,
         enable_anti_csrf=creation.enable_anti_csrf,
+        replaces=creation.replaces,
     )
     slot.exchange.add(creation.first)
     held = hand_over_created(slot.exchange, creation.method, created)

@@ -58,6 +58,8 @@ class Creation:
     enable_anti_csrf: bool
     first: Changes
     """To be made before the new tokens are attached."""
+    replaces: str | None = field(default=None, repr=False)
+    """The access token that the client presents: its session is to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,11 @@ def decide_creation(request: Request, policy: Policy) -> Creation:
     keeps.
     """
     method = _method_for_creation(request, policy)
+    presented = find_access_tokens(request)
     if method == "cookie":
         check_can_set_cookies(policy)
         # A Bearer token of some other system is not ours to clear (P-57).
-        has_other = "header" in find_access_tokens(request)
+        has_other = "header" in presented
     else:
         # Whatever it holds: a cookie of this name is no one else's.
         has_other = count_cookies(request, ACCESS_COOKIE) > 0
@@ -102,6 +105,7 @@ def decide_creation(request: Request, policy: Policy) -> Creation:
         method,
         method == "cookie" and policy.anti_csrf is AntiCsrf.VIA_TOKEN,
         clear(other, policy) if has_other else Changes(),
+        presented.get(method, presented.get(other)),
     )
 
 
