@@ -83,7 +83,7 @@ def run(flow: Flow[T], store: SessionStore) -> T:
                         answer = getattr(store, call.method)(*call.args)
                     case Work():
                         answer = call.function()
-                    case Fetch():
+                    case _:
                         answer = _fetch(call)
             except Exception as error:
                 call = flow.throw(_broken(error, call))
@@ -108,7 +108,7 @@ async def run_async(flow: Flow[T], store: AsyncSessionStore) -> T:
                         answer = await getattr(store, call.method)(*call.args)
                     case Work():
                         answer = await _in_thread(call.function)
-                    case Fetch():
+                    case _:
                         answer = await _fetch_async(call)
             except Exception as error:
                 call = flow.throw(_broken(error, call))

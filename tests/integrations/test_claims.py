@@ -106,6 +106,18 @@ def test_an_app_s_own_handler_still_hands_over_what_was_fetched(serve: Serve):
 # A route's own validators, and the session of a request
 
 
+class Strict:
+    """A validator that refuses by itself."""
+
+    id, claim = "strict", None
+
+    def should_refetch(self, _payload: Any, _now: int) -> bool:
+        return False
+
+    def validate(self, _payload: Any, _now: int) -> None:
+        raise InvalidClaims
+
+
 async def login(request: Request) -> Response:
     await create_new_session(request, request.path_params["user"], {"auth_time": START // 1000})
     return JSONResponse({})
@@ -121,6 +133,19 @@ async def open_to_all(request: Request) -> Response:
     return JSONResponse({"plan": session.get_claim_value(PLAN)})
 
 
+async def verify_another(request: Request) -> Response:
+    """An app that verifies a token of somebody else's by hand."""
+    await request.scope["tallystick"].sessions.get_session(request.headers["x-token"])
+    return JSONResponse({})
+
+
+async def end_and_change(request: Request) -> Response:
+    session = await get_session(request, override_global_claim_validators=lambda _own, _session: [])
+    await request.scope["tallystick"].sessions.revoke_session(session.get_handle())
+    await session.set_claim_value(VERIFIED, True)
+    return JSONResponse({})
+
+
 async def change(request: Request) -> Response:
     session = await get_session(request, override_global_claim_validators=lambda _own, _session: [])
     action = request.path_params["action"]
@@ -132,6 +157,8 @@ async def change(request: Request) -> Response:
         await session.remove_claim(ROLES)
     elif action == "assert":
         await session.assert_claims([ADMIN])
+    elif action == "strict":
+        await session.assert_claims([Strict()])
     elif action == "fresh":
         await session.assert_claims([fresh_within(timedelta(minutes=5))])
     elif action == "catch":
@@ -147,6 +174,8 @@ def make_starlette() -> Starlette:
             Route("/login/{user}", login, methods=["POST"]),
             Route("/admin", admin),
             Route("/open", open_to_all),
+            Route("/another", verify_another),
+            Route("/end", end_and_change, methods=["POST"]),
             Route("/change/{action}", change, methods=["POST"]),
         ]
     )
@@ -156,6 +185,8 @@ def make_fastapi() -> Starlette:
     app = FastAPI(openapi_url=None)
     app.post("/login/{user}")(login)
     app.post("/change/{action}")(change)
+    app.get("/another")(verify_another)
+    app.post("/end")(end_and_change)
     required = fastapi.verify_session(override_global_claim_validators=lambda own, _session: [*own, ADMIN])
     lenient = fastapi.verify_session(override_global_claim_validators=lambda _own, _session: [])
 
@@ -235,6 +266,26 @@ def test_a_session_asserts_claims_after_fetching_them(ada: Browser, bob: Browser
 def test_a_refusal_that_the_app_catches_still_hands_over_what_was_fetched(bob: Browser):
     reply = bob.post("/change/catch")
     assert (reply.status, reply.json["roles"]["v"], reply.front_token["up"]["roles"]["v"]) == (200, ["user"], ["user"])
+
+
+def test_nobody_is_handed_the_token_of_another_s_session(ada: Browser, bob: Browser, client: AsgiClient):
+    stale = [("x-token", bob.access_token)]
+    bob.refresh()
+    refused = ada.send("GET", "/another", [("x-token", bob.access_token)])
+    assert (refused.status, refused.is_silent) == (403, True), "the first use of bob's, in ada's request"
+    assert client.send("GET", "/another", stale).is_silent, "and in one without a session of its own"
+    assert ada.get("/admin").json["plan"]["v"] == "pro"
+
+
+def test_a_session_that_has_ended_meanwhile_is_unauthorised_and_its_tokens_are_cleared(bob: Browser):
+    reply = bob.post("/end")
+    assert (reply.status, bob.is_signed_in) == (401, False)
+
+
+def test_a_refusal_of_a_validator_s_own_has_no_token_to_hand_over(bob: Browser):
+    reply = bob.post("/change/strict")
+    assert (reply.status, reply.json) == (403, {"message": "invalid claim", "claimValidationErrors": []})
+    assert reply.is_silent
 
 
 def test_a_step_up_is_asked_for_when_the_authentication_is_too_long_ago(bob: Browser, clock: FakeClock):

@@ -233,13 +233,14 @@ def _choose_access_token(request: Request, policy: Policy) -> tuple[Method, str]
 
 
 def _attach_found(found: FoundSession | None, request: Request, policy: Policy) -> Changes:
-    """A verified session's replacement, the way that its token came; nothing where it has none."""
+    """A verified session's replacement, the way that its token came. Nothing where it has none, or where it is not this
+    request's own session: nobody gets another's."""
     if found is None or found.access_token is None or found.front_token is None:
         return Changes()
-    presented = _choose_access_token(request, policy)
-    if presented is None:
+    method, text = _choose_access_token(request, policy) or ("header", "")
+    if (parse_access_token(text) or {}).get("sessionHandle") != found.session.handle:
         return Changes()
-    return attach_access_token(found.access_token, found.front_token, presented[0], policy)
+    return attach_access_token(found.access_token, found.front_token, method, policy)
 
 
 def _clear_all(request: Request, policy: Policy) -> Changes:
