@@ -122,14 +122,23 @@ async def run_async(flow: Flow[T], store: AsyncSessionStore) -> T:
         flow.close()
 
 
-async def _in_thread(function: Callable[..., R], *args: object) -> R:
+async def _in_thread(function: Callable[[], R]) -> R:
     from asyncio import to_thread  # noqa: PLC0415 - sync programs load no event loop
 
-    return await to_thread(function, *args)
+    return await to_thread(function)
+
+
+def _ask_app(call: Fetch) -> object:
+    try:
+        return call.function(*call.args)
+    except StopIteration as error:
+        # As of a next() without a default. No generator and no future can carry it: on Python 3.11 whoever waits for
+        # the thread would wait for ever.
+        raise RuntimeError(f"{call.name} raised StopIteration") from error
 
 
 def _fetch(call: Fetch) -> object:
-    value = call.function(*call.args)
+    value = _ask_app(call)
     if isinstance(value, Awaitable):
         if isinstance(value, Coroutine):
             value.close()  # or Python warns that nobody has awaited it
@@ -142,7 +151,7 @@ def _fetch(call: Fetch) -> object:
 async def _fetch_async(call: Fetch) -> object:
     # A plain function may ask a database and wait: not on the event loop's time.
     is_coroutine = iscoroutinefunction(call.function)
-    value: object = call.function(*call.args) if is_coroutine else await _in_thread(call.function, *call.args)
+    value = _ask_app(call) if is_coroutine else await _in_thread(lambda: _ask_app(call))
     return await cast(Awaitable[object], value) if isinstance(value, Awaitable) else value
 
 

@@ -209,6 +209,18 @@ def test_a_plain_function_of_the_app_does_not_hold_up_the_event_loop_and_an_asyn
     assert asynchronous == threading.get_ident()
 
 
+def test_a_stop_iteration_of_the_app_s_function_stops_nobody():
+    """Of a next() without a default; a future cannot carry it, and asyncio would wait for ever."""
+
+    async def bounded():
+        async with asyncio.timeout(60):
+            await run_async(fetching(next, iter(())), AsyncMemoryStore())
+
+    for attempt in (lambda: run(fetching(next, iter(())), MemoryStore()), lambda: asyncio.run(bounded())):
+        with pytest.raises(RuntimeError, match="fetch_value of the claim 'plan' raised StopIteration"):
+            attempt()
+
+
 @pytest.mark.parametrize("error", [KeyError("mine"), Unauthorised(), StopAsyncIteration()], ids=repr)
 def test_what_the_app_s_function_raises_is_the_app_s_own(error):
     def fail():
