@@ -93,7 +93,7 @@ def create(
     """Begin a session. Everything is checked before the store is asked.
 
     ``replaces`` is the access token that the client has presented, if any: if it is a genuine one, expired or not, its
-    session ends in the same step (ASVS V7.2.4).
+    session ends with this one's beginning (ASVS V7.2.4).
     """
     now = d.clock()
     user, tenant = given.check_user_id(user_id), given.check_tenant_id(tenant_id)

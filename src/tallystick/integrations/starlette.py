@@ -290,7 +290,13 @@ async def _answer_refresh(slot: _Slot) -> Answer:
 
 
 async def _answer_sign_out(slot: _Slot) -> Answer:
-    session = await _verify(slot, True, None, False, ignore_claims)
+    session = await _verify(
+        slot,
+        session_required=True,
+        anti_csrf_check=None,
+        check_database=False,
+        override_global_claim_validators=ignore_claims,
+    )
     if session is not None:
         await session.revoke_session()
     return Answer(200, {"status": "OK"}, headers=(("cache-control", "no-store"),))
