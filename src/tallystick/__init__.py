@@ -19,9 +19,18 @@ from tallystick.errors import (
     InvalidClaims,
     SessionError,
     TokenTheftDetected,
+    TooManySessions,
     TryRefreshToken,
     Unauthorised,
     is_error_from_auth,
+)
+from tallystick.protocol.claims import (
+    BooleanClaim,
+    PrimitiveArrayClaim,
+    PrimitiveClaim,
+    SessionClaim,
+    SessionClaimValidator,
+    fresh_within,
 )
 from tallystick.sessions import Sessions
 from tallystick.types import (
@@ -41,6 +50,7 @@ __all__ = [
     "AntiCsrf",
     "AsyncSessions",
     "BadInput",
+    "BooleanClaim",
     "ClaimValidationError",
     "ClientAction",
     "ClientInfo",
@@ -50,8 +60,12 @@ __all__ = [
     "FoundSession",
     "GeneralError",
     "InvalidClaims",
+    "PrimitiveArrayClaim",
+    "PrimitiveClaim",
     "RegeneratedToken",
     "Retirement",
+    "SessionClaim",
+    "SessionClaimValidator",
     "SessionError",
     "SessionInfo",
     "SessionInformation",
@@ -59,9 +73,11 @@ __all__ = [
     "TheftEvent",
     "TokenInfo",
     "TokenTheftDetected",
+    "TooManySessions",
     "TryRefreshToken",
     "Unauthorised",
     "__version__",
+    "fresh_within",
     "is_error_from_auth",
 ]
 

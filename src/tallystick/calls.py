@@ -11,9 +11,10 @@ never a sign-out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from inspect import iscoroutinefunction
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 from tallystick.errors import GeneralError, SessionError
 from tallystick.storage.interface import AsyncSessionStore, SessionStore
@@ -39,7 +40,17 @@ class Work:
     name: str = ""
 
 
-Flow: TypeAlias = Generator[Call | Work, Any, T]
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A function of the app's, which may be asynchronous where the driver is. What it raises is the app's own and
+    passes unchanged."""
+
+    function: Callable[..., Any]
+    args: tuple[object, ...] = field(default=(), repr=False)
+    name: str = ""
+
+
+Flow: TypeAlias = Generator[Call | Work | Fetch, Any, T]
 """A sequence of store calls that ends in a ``T``, or in a :class:`SessionError`."""
 
 
@@ -55,13 +66,25 @@ def work(name: str, function: Callable[[], R]) -> Flow[R]:
     return answer
 
 
+def fetch(name: str, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Flow[Any]:
+    """Ask the app. Arguments by position; ``name`` is for the error where it cannot be asked."""
+    answer: Any = yield Fetch(function, (*args, *kwargs.values()), name)
+    return answer
+
+
 def run(flow: Flow[T], store: SessionStore) -> T:
     """Drive a flow to its end on a synchronous store."""
     try:
         call = next(flow)
         while True:
             try:
-                answer = call.function() if isinstance(call, Work) else getattr(store, call.method)(*call.args)
+                match call:
+                    case Call():
+                        answer = getattr(store, call.method)(*call.args)
+                    case Work():
+                        answer = call.function()
+                    case _:
+                        answer = _fetch(call)
             except Exception as error:
                 call = flow.throw(_broken(error, call))
             else:
@@ -80,11 +103,13 @@ async def run_async(flow: Flow[T], store: AsyncSessionStore) -> T:
         call = next(flow)
         while True:
             try:
-                answer = (
-                    await _in_thread(call.function)
-                    if isinstance(call, Work)
-                    else await getattr(store, call.method)(*call.args)
-                )
+                match call:
+                    case Call():
+                        answer = await getattr(store, call.method)(*call.args)
+                    case Work():
+                        answer = await _in_thread(call.function)
+                    case _:
+                        answer = await _fetch_async(call)
             except Exception as error:
                 call = flow.throw(_broken(error, call))
             else:
@@ -103,8 +128,35 @@ async def _in_thread(function: Callable[[], R]) -> R:
     return await to_thread(function)
 
 
-def _broken(error: Exception, call: Call | Work) -> SessionError:
-    if isinstance(error, SessionError):
+def _ask_app(call: Fetch) -> object:
+    try:
+        return call.function(*call.args)
+    except StopIteration as error:
+        # As of a next() without a default. No generator and no future can carry it: on Python 3.11 whoever waits for
+        # the thread would wait for ever.
+        raise RuntimeError(f"{call.name} raised StopIteration") from error
+
+
+def _fetch(call: Fetch) -> object:
+    value = _ask_app(call)
+    if isinstance(value, Awaitable):
+        if isinstance(value, Coroutine):
+            value.close()  # or Python warns that nobody has awaited it
+        raise GeneralError(
+            f"{call.name} is asynchronous: use AsyncSessions, or a function that is not", reason="async_fetch"
+        )
+    return value
+
+
+async def _fetch_async(call: Fetch) -> object:
+    # A plain function may ask a database and wait: not on the event loop's time.
+    is_coroutine = iscoroutinefunction(call.function)
+    value = _ask_app(call) if is_coroutine else await _in_thread(lambda: _ask_app(call))
+    return await cast(Awaitable[object], value) if isinstance(value, Awaitable) else value
+
+
+def _broken(error: Exception, call: Call | Work | Fetch) -> Exception:
+    if isinstance(error, SessionError) or isinstance(call, Fetch):
         return error
     what = call.name if isinstance(call, Work) else f"the session store in {call.method}"
     # The driver's own words may hold values of the row, so they stay in the cause.

@@ -17,12 +17,19 @@ from tallystick.errors import GeneralError
 Algorithm: TypeAlias = Literal["RS256", "ES256", "EdDSA"]
 SameSite: TypeAlias = Literal["lax", "strict", "none"]
 TransferMethod: TypeAlias = Literal["cookie", "header", "any"]
+LimitPolicy: TypeAlias = Literal["evict_oldest", "reject"]
+
+Duration: TypeAlias = timedelta
+"""For the protocol's signatures: it may not reach for ``datetime`` itself, as that tells the time too."""
 
 PUBLIC: Final = "public"
 """The default app and the default tenant (spec/cdi.md 1.4)."""
 
 MAX_COOKIE_BYTES: Final = 4096
 """Name and value of one cookie together (RFC 6265bis section 5.6; ASVS V3.3.5)."""
+
+MAX_SESSIONS_PER_USER: Final = 100_000
+"""A higher cap is none."""
 
 _APP_ID = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -50,7 +57,10 @@ class Settings(TypedDict, total=False):
     app_id: str
     access_token_validity: timedelta
     refresh_token_validity: timedelta
+    idle_timeout: timedelta | None
     absolute_lifetime: timedelta
+    max_sessions_per_user: int | None
+    session_limit_policy: LimitPolicy
     grace: timedelta
     retirement: Retirement
     algorithm: Algorithm
@@ -85,8 +95,17 @@ class Config:
         How long an access token is accepted without asking the store: 1 hour. At least 1 second, whole seconds.
     ``refresh_token_validity``
         How long a session lives without use: 100 days. Each refresh that is put to use begins it anew.
+    ``idle_timeout``
+        How long a session lives without activity, where that is to be shorter than ``refresh_token_validity``. Activity
+        is seen when the client refreshes, so it must be longer than ``access_token_validity``: a user who is active at
+        least every (``idle_timeout`` - ``access_token_validity``) stays signed in. None: no limit of its own.
     ``absolute_lifetime``
         How long a session lives at the most, whatever its use: 365 days.
+    ``max_sessions_per_user``
+        How many living sessions a user may have, in all tenants together. None: any number.
+    ``session_limit_policy``
+        What a sign-in beyond that does: ``evict_oldest`` ends the user's oldest session, ``reject`` raises
+        :class:`TooManySessions`.
     ``grace``
         For how long the refresh token's parent may still be refreshed after a child was first used: 10 seconds, 0 to
         300. With 0, none at all (the strict reading of ASVS V10.4.5).
@@ -127,7 +146,10 @@ class Config:
     app_id: str = PUBLIC
     access_token_validity: timedelta = timedelta(hours=1)
     refresh_token_validity: timedelta = timedelta(days=100)
+    idle_timeout: timedelta | None = None
     absolute_lifetime: timedelta = timedelta(days=365)
+    max_sessions_per_user: int | None = None
+    session_limit_policy: LimitPolicy = "evict_oldest"
     grace: timedelta = timedelta(seconds=10)
     retirement: Retirement = Retirement.ON_FIRST_USE
     algorithm: Algorithm = "RS256"
@@ -182,6 +204,14 @@ class Config:
                 self.absolute_lifetime,
                 f"longer than access_token_validity ({access})",
             )
+        if self.idle_timeout is not None and (
+            not isinstance(self.idle_timeout, timedelta) or self.idle_timeout <= access
+        ):
+            raise _refused(
+                "idle_timeout",
+                self.idle_timeout,
+                f"a datetime.timedelta longer than access_token_validity ({access}), or None",
+            )
         if not timedelta(0) <= self.grace <= timedelta(seconds=300):
             raise _refused("grace", self.grace, "0 to 300 seconds")
         if self.signing_key_interval < timedelta(seconds=1):
@@ -194,6 +224,11 @@ class Config:
             raise _refused("app_id", self.app_id, "1 to 64 characters of a-z, 0-9 and -")
         if self.algorithm not in get_args(Algorithm):
             raise _refused("algorithm", self.algorithm, "one of RS256, ES256, EdDSA")
+        limit = self.max_sessions_per_user
+        if limit is not None and (type(limit) is not int or not 1 <= limit <= MAX_SESSIONS_PER_USER):
+            raise _refused("max_sessions_per_user", limit, f"1 to {MAX_SESSIONS_PER_USER:,}, or None")
+        if self.session_limit_policy not in get_args(LimitPolicy):
+            raise _refused("session_limit_policy", self.session_limit_policy, "'evict_oldest' or 'reject'")
         if not isinstance(self.retirement, Retirement):
             raise _refused("retirement", self.retirement, "a tallystick.Retirement")
         if self.anti_csrf is not None and not isinstance(self.anti_csrf, AntiCsrf):
@@ -235,6 +270,12 @@ class Config:
             )
 
     @property
+    def inactivity_limit(self) -> timedelta:
+        """How long a session lives without use: the shorter of ``refresh_token_validity`` and ``idle_timeout``."""
+        idle = self.idle_timeout
+        return self.refresh_token_validity if idle is None else min(self.refresh_token_validity, idle)
+
+    @property
     def auth_path(self) -> str:
         """``api_base_path`` without a slash at its end; empty for the root."""
         return self.api_base_path.rstrip("/")
@@ -260,6 +301,13 @@ class Config:
 def milliseconds(duration: timedelta) -> int:
     """A duration as the whole milliseconds that are reckoned with inside."""
     return duration // timedelta(milliseconds=1)
+
+
+def check_age(name: str, value: object) -> int:
+    """A maximum age, in ms. Raises :class:`GeneralError` (``bad_config``)."""
+    if not isinstance(value, timedelta) or value < timedelta(0):
+        raise _refused(name, value, "a datetime.timedelta of 0 or more")
+    return milliseconds(value)
 
 
 def _refused(name: str, value: object, accepted: str) -> GeneralError:

@@ -58,7 +58,7 @@ class Deployment:
     schedule: Schedule
     access_token_validity: int
     """In ms, as all durations here."""
-    refresh_token_validity: int
+    inactivity_limit: int
     absolute_lifetime: int
     clock: Callable[[], int] = field(repr=False)
     """The present, in ms since the epoch."""
@@ -93,15 +93,15 @@ def make_deployment(
 ) -> Deployment:
     """Derive everything from the settings. Raises :class:`GeneralError` for a secret that does not do."""
     access = milliseconds(config.access_token_validity)
-    refresh = milliseconds(config.refresh_token_validity)
+    inactivity = milliseconds(config.inactivity_limit)
     schedule = Schedule(milliseconds(config.signing_key_interval), access)
     return Deployment(
         config=config,
         secrets=derive_all(secret, config.app_id),
-        rule=Rule(milliseconds(config.grace), refresh, config.retirement),
+        rule=Rule(milliseconds(config.grace), inactivity, config.retirement),
         schedule=schedule,
         access_token_validity=access,
-        refresh_token_validity=refresh,
+        inactivity_limit=inactivity,
         absolute_lifetime=milliseconds(config.absolute_lifetime),
         clock=clock,
         entropy=entropy,

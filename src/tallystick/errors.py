@@ -4,7 +4,8 @@
 
     SessionError                 catch this one to catch them all
     ├── GeneralError      1000   broken: the store, the configuration, a bug. Never a sign-out
-    │   └── BadInput             what the app passed in cannot be a session's (also a ValueError)
+    │   ├── BadInput             what the app passed in cannot be a session's (also a ValueError)
+    │   └── TooManySessions      the user has as many sessions as the settings allow
     ├── Unauthorised      2000   there is no such session: sign in again
     ├── TryRefreshToken   3000   the access token does not do: refresh, then repeat the request
     ├── TokenTheftDetected 4000  a refresh token was used twice: the session has been ended
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeGuard
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tallystick.types import ClaimValidationError, TheftEvent
+    from tallystick.types import ClaimValidationError, FoundSession, TheftEvent
 
 __all__ = [
     "BadInput",
@@ -31,6 +32,7 @@ __all__ = [
     "InvalidClaims",
     "SessionError",
     "TokenTheftDetected",
+    "TooManySessions",
     "TryRefreshToken",
     "Unauthorised",
     "is_error_from_auth",
@@ -97,10 +99,20 @@ class BadInput(GeneralError, ValueError):
     """The app passed something that a session cannot hold. Nothing was changed.
 
     Reasons: ``bad_user_id``, ``bad_tenant_id``, ``not_json``, ``not_an_object``, ``reserved_claim``,
-    ``too_large``, ``bad_handle``, ``bad_client``, ``bad_limit``.
+    ``too_large``, ``bad_handle``, ``bad_client``, ``bad_limit``, ``bad_claim``, ``bad_claim_value``.
     """
 
     http_status = 400
+
+
+class TooManySessions(GeneralError):
+    """The user has ``limit`` living sessions already, and the settings say ``reject``. Nothing was changed."""
+
+    http_status = 409
+
+    def __init__(self, limit: int, *, reason: str = "too_many_sessions") -> None:
+        super().__init__(f"this user has {limit} {'session' if limit == 1 else 'sessions'} already", reason=reason)
+        self.limit = limit
 
 
 class Unauthorised(SessionError):
@@ -161,14 +173,25 @@ class TokenTheftDetected(SessionError):
 
 
 class InvalidClaims(SessionError):
-    """The session is valid, but its claims do not permit this request. ``errors`` says which, in validator order."""
+    """The session is valid, but its claims do not permit this request.
+
+    ``errors`` says which, in validator order. ``found`` is the session, where it was :meth:`Sessions.get_session` that
+    raised: if it has an ``access_token``, the response must set it all the same.
+    """
 
     err_type = 5000
     http_status = 403
 
-    def __init__(self, errors: Sequence[ClaimValidationError] = (), *, reason: str = "invalid_claims") -> None:
+    def __init__(
+        self,
+        errors: Sequence[ClaimValidationError] = (),
+        *,
+        found: FoundSession | None = None,
+        reason: str = "invalid_claims",
+    ) -> None:
         super().__init__("invalid claim", reason=reason)
         self.errors = tuple(errors)
+        self.found = found
 
 
 def is_error_from_auth(exc: object) -> TypeGuard[SessionError]:

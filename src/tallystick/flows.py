@@ -17,6 +17,7 @@ from tallystick.deployment import Deployment
 from tallystick.errors import (
     GeneralError,
     TokenTheftDetected,
+    TooManySessions,
     TryRefreshToken,
     Unauthorised,
 )
@@ -92,8 +93,13 @@ def create(
     tenant_id: object,
     enable_anti_csrf: bool,
     client: object = None,
+    replaces: object = None,
 ) -> Flow[CreatedSession]:
-    """Begin a session. Everything is checked before the store is asked."""
+    """Begin a session. Everything is checked before the store is asked.
+
+    ``replaces`` is the access token that the client has presented, if any: if it is a genuine one, expired or not, its
+    session ends with this one's beginning (ASVS V7.2.4).
+    """
     now, side = d.clock(), given.check_client(client, d.config)
     user, tenant = given.check_user_id(user_id), given.check_tenant_id(tenant_id)
     payload = given.check_jwt_payload(jwt_payload)
@@ -116,15 +122,38 @@ def create(
         jwt_payload=given.encode_json(payload),
         session_data=given.encode_json(data),
         created_at=now,
-        expires_at=slide(now, d.refresh_token_validity, absolute_expires_at),
+        expires_at=slide(now, d.inactivity_limit, absolute_expires_at),
         absolute_expires_at=absolute_expires_at,
         refreshed_at=now,
         user_agent=side.user_agent,
         address=side.address,
     )
     created = issuing.issue(d, row, first, key, now)
-    yield from ask(SessionStore.insert_session, row)
+    replaced = yield from _find_replaced(d, replaces, now)
+    yield from _keep(d, row, replaced, now)
     return created
+
+
+def _keep(d: Deployment, row: SessionRow, replaced: str | None, now: int) -> Flow[None]:
+    limit = d.config.max_sessions_per_user
+    if limit is None:
+        yield from ask(SessionStore.insert_session, row)
+        if replaced is not None:
+            yield from ask(SessionStore.delete_sessions, d.app_id, [replaced])
+        return
+    evicts = d.config.session_limit_policy == "evict_oldest"
+    if (yield from ask(SessionStore.insert_session_within, row, limit, evicts, replaced, now)) is None:
+        raise TooManySessions(limit)
+
+
+def _find_replaced(d: Deployment, access_token: object, now: int) -> Flow[str | None]:
+    """The handle in a token of ours. A token that is not must neither end a session nor stand in a sign-in's way."""
+    if access_token is None:
+        return None
+    try:
+        return (yield from _open(d, access_token, d.keys.open_expired, now)).handle
+    except TryRefreshToken:
+        return None
 
 
 # Verify

@@ -57,7 +57,7 @@ def issue(d: Deployment, row: SessionRow, refresh_token: RefreshToken, key: Sign
         anti_csrf_token=anti_csrf_token,
         jwt_payload=payload,
     )
-    expiry = slide(now, d.refresh_token_validity, row.absolute_expires_at)
+    expiry = slide(now, d.inactivity_limit, row.absolute_expires_at)
     return CreatedSession(
         session=SessionInfo(row.handle, row.user_id, payload, row.tenant_id),
         access_token=_access_cookie(d.config, token, key),

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from tallystick import flows
+from tallystick import claiming, flows
 from tallystick.calls import Flow, run
 from tallystick.config import PUBLIC, Config, Settings
 from tallystick.edges import DEFAULT_URL, Secret, deploy, report
 from tallystick.errors import SessionError, TokenTheftDetected
 from tallystick.notices import SyncNotifier, TheftHandler
+from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_validators
 from tallystick.storage.interface import SessionStore
 from tallystick.storage.opening import open_store
 from tallystick.types import (
     OMITTED,
+    ClaimValidationError,
     ClientInfo,
     CreatedSession,
     FoundSession,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Sessions:
@@ -48,6 +51,8 @@ class Sessions:
     ``on_token_theft``
         Called once with each :class:`TheftEvent`: in a thread of its own, or, if it is a coroutine function (which only
         AsyncSessions takes), as a task. The client never waits for it, and what it raises is logged.
+    ``claim_validators``
+        Conditions on the claims of every session, checked by :meth:`get_session`.
     ``settings``
         See :class:`tallystick.Config`.
 
@@ -65,9 +70,11 @@ class Sessions:
         clock: Callable[[], int] | None = None,
         entropy: Callable[[int], bytes] | None = None,
         on_token_theft: TheftHandler | None = None,
+        claim_validators: Sequence[SessionClaimValidator] = (),
         **settings: Unpack[Settings],
     ) -> None:
         self._deployment = deploy(url, secret, settings, clock, entropy)
+        self._claim_validators = check_validators(claim_validators, "claim_validators")
         self._store = open_store(url, migrate=migrate)
         self._thefts = SyncNotifier(on_token_theft)
 
@@ -80,12 +87,17 @@ class Sessions:
         tenant_id: str = PUBLIC,
         enable_anti_csrf: bool = False,
         client: ClientInfo | None = None,
+        replaces: str | None = None,
     ) -> CreatedSession:
         """Begin a session for a user whom the app has just authenticated.
 
         ``jwt_payload`` goes into the access token, where the client can read it; ``session_data`` stays on the
         server. Both are JSON objects. ``client`` is kept with the session, for lists of devices and for theft events.
-        Call it at every sign-in, never on a GET (ASVS V7.2.4, V7.6.2).
+        ``replaces`` is the access token that the client presents, if any: its session ends, so that what somebody has
+        planted or copied before the sign-in is worth nothing after it. One that is not good, but for its expiry, is
+        passed over. Call it at every sign-in, never on a GET (ASVS V7.2.4, V7.6.2).
+
+        Raises :class:`TooManySessions` where the settings say so.
         """
         return self._run(
             flows.create(
@@ -96,6 +108,7 @@ class Sessions:
                 tenant_id=tenant_id,
                 enable_anti_csrf=enable_anti_csrf,
                 client=client,
+                replaces=replaces,
             )
         )
 
@@ -107,18 +120,20 @@ class Sessions:
         id_refresh_token: str | Omitted | None = OMITTED,
         *,
         check_database: bool = False,
+        override_global_claim_validators: OverrideValidators | None = None,
     ) -> FoundSession:
         """Verify an access token; usually without asking the store.
 
         If the result has an ``access_token``, the response must set it. The anti-CSRF token is checked only if the
         session was created with one. ``id_refresh_token`` None or "" means that the client has no session; omitted,
         it is not looked at. ``check_database`` asks the store whether the session still is, and for its present
-        payload.
+        payload. Then ``claim_validators`` are checked, or those that ``override_global_claim_validators`` makes of them
+        and the :class:`SessionInfo`; claims that are missing or too old are fetched first.
 
         Raises :class:`TryRefreshToken` where the token is missing, expired or not good, or the anti-CSRF check fails;
-        :class:`Unauthorised` where there is no such session.
+        :class:`Unauthorised` where there is no such session; :class:`InvalidClaims` where its claims do not do.
         """
-        if not check_database:
+        if not (check_database or self._claim_validators or override_global_claim_validators):
             found = flows.verify_alone(
                 self._deployment,
                 access_token,
@@ -128,14 +143,21 @@ class Sessions:
             )
             if found is not None:
                 return found
+        verification = flows.verify(
+            self._deployment,
+            access_token,
+            anti_csrf_token,
+            id_refresh_token,
+            do_anti_csrf_check=do_anti_csrf_check,
+            check_database=check_database,
+        )
         return self._run(
-            flows.verify(
+            claiming.verify(
                 self._deployment,
+                verification,
                 access_token,
-                anti_csrf_token,
-                id_refresh_token,
-                do_anti_csrf_check=do_anti_csrf_check,
-                check_database=check_database,
+                self._claim_validators,
+                override_global_claim_validators,
             )
         )
 
@@ -228,6 +250,50 @@ class Sessions:
         """The latest thefts, newest first: a user's, or (None) all. At most ``limit``, 1 to 1000. A purge deletes those
         older than ``theft_retention``."""
         return self._run(flows.list_thefts(self._deployment, user_id, limit))
+
+    def fetch_and_set_claim(self, handle: str, claim: SessionClaim[Any]) -> bool:
+        """Fetch a claim and put it into a session's JWT payload. False if there is no such session. When it shows: as
+        :meth:`update_jwt_payload`. What ``fetch_value`` raises passes unchanged; where it returns None, nothing
+        changes."""
+        return self._run(claiming.fetch_and_set(self._deployment, handle, claim))
+
+    def set_claim_value(self, handle: str, claim: SessionClaim[V], value: V) -> bool:
+        """Put a claim's value into a session's JWT payload. False if there is no such session. When it shows: as
+        :meth:`update_jwt_payload`. Raises :class:`BadInput` (``bad_claim_value``) for what is not of the claim's kind.
+        """
+        return self._run(claiming.set_value(self._deployment, handle, claim, value))
+
+    def get_claim_value(self, handle: str, claim: SessionClaim[V]) -> V | None:
+        """A claim's value as stored; None if there is no such session, or it has none."""
+        value: V | None = self._run(claiming.get_value(self._deployment, handle, claim))
+        return value
+
+    def remove_claim(self, handle: str, claim: SessionClaim[Any]) -> bool:
+        """Take a claim out of a session's JWT payload. False if there is no such session. When it shows: as
+        :meth:`update_jwt_payload`."""
+        return self._run(claiming.remove(self._deployment, handle, claim))
+
+    def validate_claims_for_session_handle(
+        self, handle: str, override_global_claim_validators: OverrideValidators | None = None
+    ) -> list[ClaimValidationError] | None:
+        """What is wrong with the stored JWT payload by ``claim_validators``, or those made of them; None if there is no
+        such session. Claims that are missing or too old are fetched, and stored, first."""
+        return self._run(
+            claiming.validate_for_handle(
+                self._deployment, handle, self._claim_validators, override_global_claim_validators
+            )
+        )
+
+    def assert_claims(
+        self, found: FoundSession, access_token: str, validators: Sequence[SessionClaimValidator]
+    ) -> FoundSession:
+        """Check more claims of a session that :meth:`get_session` has found in this request. ``access_token`` is what
+        was presented. Claims that are missing or too old are fetched first: then the result has an ``access_token``,
+        which the response must set.
+
+        Raises :class:`InvalidClaims`; :class:`Unauthorised` where the session has ended meanwhile.
+        """
+        return self._run(claiming.check(self._deployment, found, access_token, validators))
 
     def get_jwks(self) -> Json:
         """The public signing keys as a JWK Set (RFC 7517), for others who verify access tokens."""

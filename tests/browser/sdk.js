@@ -1,4 +1,5 @@
 // The unmodified browser SDK, for the tests' own page.
-import SuperTokens from "supertokens-website";
+import SuperTokens, { PrimitiveArrayClaim, PrimitiveClaim } from "supertokens-website";
 
 window.SuperTokens = SuperTokens;
+window.claims = { PrimitiveArrayClaim, PrimitiveClaim };

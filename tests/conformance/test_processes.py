@@ -30,7 +30,7 @@ def count_wins(number, url, method, arguments_of):
 
 
 def size(answer):
-    return len(answer) if isinstance(answer, list) else int(answer)
+    return len(answer) if isinstance(answer, list) else int(answer or False)
 
 
 def advance(line, racer):
@@ -49,6 +49,12 @@ def steal(line, racer):
     return (make_theft(session_handle=f"h{line}", presented_generation=racer),)
 
 
+def sign_in(line, racer):
+    """In the place of another user's session, whose handle the winner is told."""
+    user = f"user-{line}"
+    return make_session(handle=f"{user}-{racer}", user_id=user), 1, False, f"h{line}", NOW
+
+
 def new_key(line, racer):
     return (make_key(line + 1, kid=f"kid-{racer}"),)
 
@@ -61,9 +67,10 @@ def new_key(line, racer):
         ("mark_used", use),
         ("delete_sessions", delete),
         ("record_theft", steal),
+        ("insert_session_within", sign_in),
         ("insert_key", new_key),
     ],
-    ids=["advance", "use", "delete", "theft", "key"],
+    ids=["advance", "use", "delete", "theft", "sign-in", "key"],
 )
 def test_of_all_threads_of_two_processes_one_wins(store_url, method, arguments_of):
     store = open_store(store_url, migrate=True)

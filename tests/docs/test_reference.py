@@ -18,6 +18,8 @@ from tallystick.cli import commands
 from tallystick.config import Settings
 from tallystick.edges import SECRET_VARIABLE
 from tallystick.integrations import fastapi
+from tallystick.protocol import claims
+from tallystick.protocol.claims import SessionClaim, SessionClaimValidator
 from tallystick.protocol.rotation import VERDICTS, Reuse
 from tallystick.storage.interface import SessionStore
 from tallystick.storage.sql.schema import VERSION_TABLE, metadata
@@ -65,7 +67,14 @@ def test_the_reference_has_the_signature_of_the_facade_and_its_properties():
     assert properties <= set(headings)
 
 
-@pytest.mark.parametrize("result", [kind for kind in RESULTS if kind not in (Config, tallystick.ClaimValidationError)])
+@pytest.mark.parametrize(
+    "result",
+    [
+        kind
+        for kind in RESULTS
+        if kind not in (Config, tallystick.ClaimValidationError) and not issubclass(kind, tallystick.SessionClaim)
+    ],
+)
 def test_the_reference_has_every_field_of_every_result(result: Any):
     text = (REFERENCE / "sessions.md").read_text("utf-8")
     section = text.partition(f"### `{result.__name__}`\n")[2].partition("\n#")[0]
@@ -166,6 +175,34 @@ def test_the_reference_has_what_the_integration_offers():
     assert [name for name in offered if f"{name}(" not in methods] == []
     awaited = {name for name in offered if inspect.iscoroutinefunction(getattr(fastapi.Session, name))}
     assert set(re.findall(r"await (\w+)", methods)) == awaited
+
+
+def test_the_reference_has_every_claim_with_its_signature_and_what_it_gives():
+    page = REFERENCE / "claims.md"
+    kinds = [kind for kind in RESULTS if issubclass(kind, SessionClaim) and kind is not SessionClaim]
+    assert {row[0] for row in rows_of(page, "claim")} == {f"{kind.__name__}{signature_of(kind)}" for kind in kinds}
+    assert {row[0] for row in rows_of(page, "parameter")} == {field.name for field in dataclasses.fields(SessionClaim)}
+    methods = {f"{name}{signature_of(method)}" for name, method in public_methods(SessionClaim).items()}
+    assert {row[0] for row in rows_of(page, "of a claim")} == {"validators", *methods}
+
+
+def test_the_reference_has_every_validator_with_its_signature():
+    page = REFERENCE / "claims.md"
+    kinds = (claims.PrimitiveValidators, claims.BooleanValidators, claims.ArrayValidators)
+    methods = [method for kind in kinds for method in public_methods(kind).items()]
+    documented = {row[1] for row in rows_of(page, "of")}
+    assert documented == {f"{name}{signature_of(method)}" for name, method in methods}
+    parts = {f"{name}{signature_of(method)}" for name, method in public_methods(SessionClaimValidator).items()}
+    assert {row[0] for row in rows_of(page, "of a validator")} == {"id", "claim", *parts}
+    assert f"fresh_within{signature_of(tallystick.fresh_within)}" in page.read_text("utf-8")
+
+
+def test_the_reference_has_the_words_with_which_a_claim_fails():
+    page = REFERENCE / "claims.md"
+    text = (ROOT / "src/tallystick/protocol/claims.py").read_text("utf-8")
+    said = set(re.findall(r'"(value does not exist|wrong value|expired)"', text))
+    assert {row[0] for row in rows_of(page, "message")} == said
+    assert {row[3] for row in rows_of(page, "of")} == set(re.findall(r'"(expected\w+)"', text))
 
 
 def test_the_reference_has_the_whole_contract_of_a_store():

@@ -16,7 +16,9 @@ def test_the_defaults_are_the_documented_ones():
     assert config.app_id == "public"
     assert config.access_token_validity == timedelta(hours=1)
     assert config.refresh_token_validity == timedelta(days=100)
+    assert config.idle_timeout is None
     assert config.absolute_lifetime == timedelta(days=365)
+    assert (config.max_sessions_per_user, config.session_limit_policy) == (None, "evict_oldest")
     assert config.grace == timedelta(seconds=10)
     assert config.retirement is Retirement.ON_FIRST_USE
     assert config.algorithm == "RS256"
@@ -32,6 +34,10 @@ GOOD = [
     {"access_token_validity": SECOND},
     {"access_token_validity": timedelta(hours=1), "refresh_token_validity": timedelta(hours=1) + MILLISECOND},
     {"absolute_lifetime": timedelta(hours=1) + MILLISECOND},
+    {"idle_timeout": timedelta(hours=1) + MILLISECOND},
+    {"idle_timeout": timedelta(days=1000)},
+    {"max_sessions_per_user": 1},
+    {"max_sessions_per_user": 100_000, "session_limit_policy": "reject"},
     {"grace": timedelta(0)},
     {"grace": timedelta(seconds=300)},
     {"signing_key_interval": SECOND},
@@ -84,6 +90,12 @@ def test_what_is_good_is_kept(settings):
         ("access_token_validity", SECOND + MILLISECOND, "whole seconds, at least 1"),
         ("refresh_token_validity", timedelta(hours=1), "longer than access_token_validity (1:00:00)"),
         ("absolute_lifetime", timedelta(hours=1), "longer than access_token_validity (1:00:00)"),
+        *[
+            ("idle_timeout", v, "longer than access_token_validity (1:00:00), or None")
+            for v in (timedelta(hours=1), timedelta(0), -SECOND, 3600, "1h")
+        ],
+        *[("max_sessions_per_user", v, "1 to 100,000, or None") for v in (0, -1, 100_001, 1.0, "3", True)],
+        *[("session_limit_policy", v, "'evict_oldest' or 'reject'") for v in ("evict", "", None, 1)],
         ("grace", -MILLISECOND, "0 to 300 seconds"),
         ("grace", timedelta(seconds=300) + MILLISECOND, "0 to 300 seconds"),
         ("signing_key_interval", SECOND - MILLISECOND, "at least 1 second"),
@@ -148,6 +160,13 @@ def test_a_facade_refuses_a_bad_setting_before_it_touches_anything(facade, tmp_p
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(TypeError):
         facade("memory://", secret=SECRET, grce=timedelta(0))
+
+
+def test_without_use_a_session_lives_as_long_as_the_shorter_of_its_two_limits():
+    days = timedelta(days=1)
+    assert Config(refresh_token_validity=3 * days).inactivity_limit == 3 * days
+    assert Config(refresh_token_validity=3 * days, idle_timeout=2 * days).inactivity_limit == 2 * days
+    assert Config(refresh_token_validity=3 * days, idle_timeout=4 * days).inactivity_limit == 3 * days
 
 
 def test_a_configuration_cannot_be_changed():

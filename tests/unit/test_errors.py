@@ -11,6 +11,7 @@ from tallystick import (
     InvalidClaims,
     SessionError,
     TokenTheftDetected,
+    TooManySessions,
     TryRefreshToken,
     Unauthorised,
     is_error_from_auth,
@@ -25,6 +26,7 @@ ERRORS = [
     TryRefreshToken(),
     TokenTheftDetected("handle", "user", reason="sibling"),
     InvalidClaims([ClaimValidationError("role", {"message": "no"})]),
+    TooManySessions(3),
 ]
 
 
@@ -34,6 +36,7 @@ ERRORS = [
         (SessionError, 1000, 500, ClientAction.NONE),
         (GeneralError, 1000, 500, ClientAction.NONE),
         (BadInput, 1000, 400, ClientAction.NONE),
+        (TooManySessions, 1000, 409, ClientAction.NONE),
         (Unauthorised, 2000, 401, ClientAction.SIGN_IN),
         (TryRefreshToken, 3000, 401, ClientAction.REFRESH),
         (TokenTheftDetected, 4000, 401, ClientAction.SIGN_IN),
@@ -102,5 +105,6 @@ def test_reasons_are_stable_words():
         "bad_token",
         "sibling",
         "invalid_claims",
+        "too_many_sessions",
     ]
     assert TokenTheftDetected("h", "u").reason == "reuse"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from tallystick.calls import Call, Flow, Work
+from tallystick.calls import Call, Fetch, Flow, Work
 from tallystick.config import Config
 from tallystick.deployment import Deployment, make_deployment
 from tallystick.edges import new_private_key
@@ -147,14 +147,17 @@ def drive(flow: Flow[Any], *answers: object) -> Driven:
     """Run a flow by hand.
 
     Each answer goes to the next store call: a value is sent, an exception is thrown, a function is given the call's
-    arguments first. Slow work is done on the spot, and is not in the list.
+    arguments first. Slow work is done on the spot, and is not in the list; so are the app's own functions.
     """
     driven, script = Driven(), iter(answers)
     try:
-        call: Call | Work = next(flow)
+        call: Call | Work | Fetch = next(flow)
         while True:
             if isinstance(call, Work):
                 call = flow.send(call.function())
+                continue
+            if isinstance(call, Fetch):
+                call = flow.send(call.function(*call.args))
                 continue
             driven.asked.append((call.method, call.args))
             answer = next(script, Ellipsis)

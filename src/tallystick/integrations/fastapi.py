@@ -24,6 +24,7 @@ from tallystick.integrations.starlette import (
     get_cors_expose_headers,
     get_session,
 )
+from tallystick.protocol.claims import OverrideValidators
 
 __all__ = [
     "Session",
@@ -41,6 +42,7 @@ def verify_session(
     session_required: Literal[True] = True,
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
 ) -> Callable[[Request], Awaitable[Session]]: ...
 
 
@@ -49,6 +51,7 @@ def verify_session(
     session_required: bool,
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
 ) -> Callable[[Request], Awaitable[Session | None]]: ...
 
 
@@ -56,11 +59,14 @@ def verify_session(
     session_required: bool = True,
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
 ) -> Callable[[Request], Awaitable[Session | None]]:
     """A dependency that gives the request's verified :class:`Session`; see
     :func:`tallystick.integrations.starlette.get_session` for the arguments. It is also in ``request.state.session``."""
 
     async def verified_session(request: Request) -> Session | None:
-        return await get_session(request, session_required, anti_csrf_check, check_database)
+        return await get_session(
+            request, session_required, anti_csrf_check, check_database, override_global_claim_validators
+        )
 
     return verified_session

@@ -23,7 +23,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tallystick.aio import AsyncSessions
 from tallystick.config import PUBLIC
 from tallystick.errors import GeneralError, SessionError
+from tallystick.protocol.claims import OverrideValidators
 from tallystick.transport.changes import Changes
+from tallystick.transport.claims import AsyncClaims, ignore_claims
 from tallystick.transport.cors import get_all_cors_headers, get_cors_expose_headers
 from tallystick.transport.decisions import (
     Answer,
@@ -34,8 +36,7 @@ from tallystick.transport.decisions import (
 )
 from tallystick.transport.exchange import Exchange
 from tallystick.transport.request import identify_client
-from tallystick.transport.session import Held, SessionContent, gone, hand_over_created, hand_over_found
-from tallystick.transport.tokens import Method
+from tallystick.transport.session import gone, hand_over_created, hand_over_found
 from tallystick.types import Json, SessionInformation
 
 __all__ = [
@@ -95,13 +96,9 @@ class _Slot:
         self.exchange = Exchange(_ScopeRequest(scope), sessions.config)
 
 
-class Session(SessionContent):
+class Session(AsyncClaims):
     """The session of one request. What only looks at the token answers at once; what needs the store is awaited and
     raises :class:`Unauthorised` where the session has ended meanwhile."""
-
-    def __init__(self, sessions: AsyncSessions, exchange: Exchange, method: Method, held: Held) -> None:
-        super().__init__(exchange, method, held)
-        self._sessions = sessions
 
     async def revoke_session(self) -> None:
         """End the session and take the client's tokens away."""
@@ -201,7 +198,8 @@ async def create_new_session(
     *,
     tenant_id: str = PUBLIC,
 ) -> Session:
-    """Sign a user in whom the app has just authenticated. The response to ``request`` carries the tokens."""
+    """Sign a user in whom the app has just authenticated. The response to ``request`` carries the tokens. The session
+    that the client has had before ends: whatever was planted or copied of it is worth nothing any more."""
     slot = _slot(request)
     creation = decide_creation(slot.exchange.request, slot.exchange.policy)
     created = await slot.sessions.create_new_session(
@@ -211,6 +209,7 @@ async def create_new_session(
         tenant_id=tenant_id,
         enable_anti_csrf=creation.enable_anti_csrf,
         client=identify_client(slot.exchange.request),
+        replaces=creation.replaces,
     )
     slot.exchange.add(creation.first)
     held = hand_over_created(slot.exchange, creation.method, created)
@@ -223,6 +222,7 @@ async def get_session(
     session_required: Literal[True] = True,
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
 ) -> Session: ...
 
 
@@ -232,6 +232,7 @@ async def get_session(
     session_required: bool,
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
 ) -> Session | None: ...
 
 
@@ -240,21 +241,25 @@ async def get_session(
     session_required: bool = True,
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
 ) -> Session | None:
     """The verified session of a request; None where there is none and ``session_required`` is false.
 
     ``anti_csrf_check`` None checks all methods but GET. ``check_database`` asks the store whether the session still is.
-    Raises :class:`Unauthorised` or :class:`TryRefreshToken`, which the middleware answers.
+    ``override_global_claim_validators`` makes this route's claim validators of the sessions' own and the session.
+    Raises :class:`Unauthorised`, :class:`TryRefreshToken` or :class:`InvalidClaims`, which the middleware answers.
     """
     slot = _slot(request)
-    return _remember(
-        request,
-        await _noting(slot.exchange, _verify(slot, session_required, anti_csrf_check, check_database)),
-    )
+    verification = _verify(slot, session_required, anti_csrf_check, check_database, override_global_claim_validators)
+    return _remember(request, await _noting(slot.exchange, verification))
 
 
 async def _verify(
-    slot: _Slot, session_required: bool, anti_csrf_check: bool | None, check_database: bool
+    slot: _Slot,
+    session_required: bool,
+    anti_csrf_check: bool | None,
+    check_database: bool,
+    override_global_claim_validators: OverrideValidators | None,
 ) -> Session | None:
     exchange = slot.exchange
     verification = decide_verification(
@@ -270,6 +275,7 @@ async def _verify(
         verification.anti_csrf_token,
         verification.do_anti_csrf_check,
         check_database=check_database,
+        override_global_claim_validators=override_global_claim_validators,
     )
     held = hand_over_found(exchange, verification.method, verification.access_token, found)
     return Session(slot.sessions, exchange, verification.method, held)
@@ -292,7 +298,13 @@ async def _answer_refresh(slot: _Slot) -> Answer:
 
 
 async def _answer_sign_out(slot: _Slot) -> Answer:
-    session = await _verify(slot, session_required=True, anti_csrf_check=None, check_database=False)
+    session = await _verify(
+        slot,
+        session_required=True,
+        anti_csrf_check=None,
+        check_database=False,
+        override_global_claim_validators=ignore_claims,
+    )
     if session is not None:
         await session.revoke_session()
     return Answer(200, {"status": "OK"}, headers=(("cache-control", "no-store"),))

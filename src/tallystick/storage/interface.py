@@ -1,4 +1,4 @@
-"""The contract of a store: sixteen atomic steps, besides opening and closing it.
+"""The contract of a store: seventeen atomic steps, besides opening and closing it.
 
 A method is one step that happens whole or not at all, also when the process dies in the middle and whatever other
 processes do meanwhile. A store holds no clock, mints nothing and judges nothing: instants are arguments (ms since the
@@ -22,6 +22,18 @@ class SessionStore(Protocol):
 
     def insert_session(self, row: SessionRow) -> None:
         """Keep a new session. Its handle is new: a second row with the same is an error."""
+        ...
+
+    def insert_session_within(
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    ) -> list[str] | None:
+        """Keep a new session, so that its user has at most ``limit`` (1 or more) that are alive at ``now``, in all
+        tenants together.
+
+        With ``evicts``, the oldest are deleted to make room. Without, and where there is no room, nothing is done, and
+        the answer is None. The session ``replaces``, whoever's it is, is deleted too and takes no room. The answer is
+        the handles that were deleted, in any order. Of many at once each sees what the ones before it did.
+        """
         ...
 
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
@@ -103,6 +115,10 @@ class AsyncSessionStore(Protocol):
     """The same contract for asynchronous code: see :class:`SessionStore` for what each method promises."""
 
     async def insert_session(self, row: SessionRow) -> None: ...
+
+    async def insert_session_within(
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    ) -> list[str] | None: ...
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None: ...
 

@@ -20,9 +20,20 @@ class MemoryStore:
 
     def insert_session(self, row: SessionRow) -> None:
         with self._lock:
-            if (row.app_id, row.handle) in self._sessions:
-                raise KeyError(f"there is a session {row.handle} already")
-            self._sessions[row.app_id, row.handle] = row
+            self._insert(row)
+
+    def insert_session_within(
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    ) -> list[str] | None:
+        with self._lock:
+            others = [r for r in self._of_user(row.app_id, row.user_id, None) if r.handle != replaces]
+            alive = [r.handle for r in others if not _is_over(r, now)]
+            over = alive[: max(0, len(alive) + 1 - limit)]
+            if over and not evicts:
+                return None
+            self._insert(row)
+            gone = over if replaces is None else [*over, replaces]
+            return [handle for handle in gone if self._sessions.pop((row.app_id, handle), None)]
 
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._sessions.get((app_id, handle))
@@ -138,6 +149,11 @@ class MemoryStore:
     def close(self) -> None:
         """Nothing to do: what is here stays until the process ends."""
 
+    def _insert(self, row: SessionRow) -> None:
+        if (row.app_id, row.handle) in self._sessions:
+            raise KeyError(f"there is a session {row.handle} already")
+        self._sessions[row.app_id, row.handle] = row
+
     def _of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[SessionRow]:
         found = [
             row
@@ -155,6 +171,11 @@ class AsyncMemoryStore:
 
     async def insert_session(self, row: SessionRow) -> None:
         self._store.insert_session(row)
+
+    async def insert_session_within(
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    ) -> list[str] | None:
+        return self._store.insert_session_within(row, limit, evicts, replaces, now)
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._store.load_session(app_id, handle)

@@ -25,6 +25,7 @@ from tallystick.transport.tokens import (
     METHODS,
     REFRESH_COOKIE,
     Method,
+    attach_access_token,
     clear,
     clear_everything,
     clear_legacy,
@@ -33,7 +34,7 @@ from tallystick.transport.tokens import (
     find_access_tokens,
     find_refresh_tokens,
 )
-from tallystick.types import Json
+from tallystick.types import FoundSession, Json
 
 _SAFE_METHODS: Final = frozenset({"GET"})
 """HEAD is checked like any other (spec/fdi.md 2.3)."""
@@ -57,6 +58,8 @@ class Creation:
     enable_anti_csrf: bool
     first: Changes
     """To be made before the new tokens are attached."""
+    replaces: str | None = field(default=None, repr=False)
+    """The access token that the client presents: its session is to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,11 @@ def decide_creation(request: Request, policy: Policy) -> Creation:
     keeps.
     """
     method = _method_for_creation(request, policy)
+    presented = find_access_tokens(request)
     if method == "cookie":
         check_can_set_cookies(policy)
         # A Bearer token of some other system is not ours to clear (P-57).
-        has_other = "header" in find_access_tokens(request)
+        has_other = "header" in presented
     else:
         # Whatever it holds: a cookie of this name is no one else's.
         has_other = count_cookies(request, ACCESS_COOKIE) > 0
@@ -101,6 +105,7 @@ def decide_creation(request: Request, policy: Policy) -> Creation:
         method,
         method == "cookie" and policy.anti_csrf is AntiCsrf.VIA_TOKEN,
         clear(other, policy) if has_other else Changes(),
+        presented.get(method, presented.get(other)),
     )
 
 
@@ -179,9 +184,10 @@ def answer_error(error: SessionError, policy: Policy, request: Request) -> Answe
             return Answer(expired, {"message": "token theft detected"}, _clear_all(request, policy))
         case TryRefreshToken():
             return Answer(expired, {"message": "try refresh token"})
-        case InvalidClaims(errors=errors):
+        case InvalidClaims(errors=errors, found=found):
             listed = [{"id": e.id} if e.reason is None else {"id": e.id, "reason": e.reason} for e in errors]
-            return Answer(error.http_status, {"message": "invalid claim", "claimValidationErrors": listed})
+            body = {"message": "invalid claim", "claimValidationErrors": listed}
+            return Answer(error.http_status, body, _attach_found(found, request, policy))
         case _:
             return _answer_general(error)
 
@@ -224,6 +230,17 @@ def _choose_access_token(request: Request, policy: Policy) -> tuple[Method, str]
             raise TryRefreshToken("the request has several access tokens", reason="duplicate_cookies")
         return "cookie", tokens["cookie"]
     return None
+
+
+def _attach_found(found: FoundSession | None, request: Request, policy: Policy) -> Changes:
+    """A verified session's replacement, the way that its token came. Nothing where it has none, or where it is not this
+    request's own session: nobody gets another's."""
+    if found is None or found.access_token is None or found.front_token is None:
+        return Changes()
+    method, text = _choose_access_token(request, policy) or ("header", "")
+    if (parse_access_token(text) or {}).get("sessionHandle") != found.session.handle:
+        return Changes()
+    return attach_access_token(found.access_token, found.front_token, method, policy)
 
 
 def _clear_all(request: Request, policy: Policy) -> Changes:

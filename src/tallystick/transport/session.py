@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from tallystick.errors import Unauthorised
+from tallystick.errors import InvalidClaims, SessionError, Unauthorised
 from tallystick.protocol.access_token import RESERVED_CLAIMS, parse_access_token
+from tallystick.protocol.claims import SessionClaim, check_claim
 from tallystick.transport.exchange import Exchange
 from tallystick.transport.tokens import Method, attach_access_token, attach_created, clear
 from tallystick.types import CreatedSession, FoundSession, Json, RegeneratedToken, SessionInfo
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,10 @@ class SessionContent:
         """The app's own claims alone."""
         return dict(self._held.info.jwt_payload)
 
+    def get_claim_value(self, claim: SessionClaim[V]) -> V | None:
+        """A claim's value in the payload; None where there is none."""
+        return check_claim(claim).get_value_from_payload(self._held.info.jwt_payload)
+
     def get_all_session_tokens_dangerously(self) -> dict[str, Any]:
         """The tokens themselves, for code that hands them over by other ways. Never log what this returns."""
         return {
@@ -82,6 +91,28 @@ class SessionContent:
         if token is not None and front_token is not None:
             self._held = replace(self._held, access_token=token.token, front_token=front_token)
             self._exchange.add(attach_access_token(token, front_token, self._method, self._exchange.policy))
+
+    def _found(self) -> FoundSession:
+        """The session as it is now, for a check of its claims."""
+        return FoundSession(self._held.info, None)
+
+    def _take_found(self, found: FoundSession) -> None:
+        """Go on with the session as a check of its claims has left it."""
+        self._take(RegeneratedToken(found.session, found.access_token, found.front_token))
+
+    @contextmanager
+    def _noted(self) -> Generator[None, None, None]:
+        """What an error clears is cleared whoever answers it; what was fetched before claims were refused is kept."""
+        try:
+            yield
+        except InvalidClaims as error:
+            if error.found is None:
+                raise
+            self._take_found(error.found)
+            raise InvalidClaims(error.errors) from error
+        except SessionError as error:
+            self._exchange.note(error)
+            raise
 
     def _clear(self) -> None:
         """Have the response take the client's tokens away, also where the session was gone already (P-42)."""

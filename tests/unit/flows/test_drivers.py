@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tallystick import flows
-from tallystick.calls import Call, Work, ask, run, run_async, work
+from tallystick.calls import Call, Fetch, Work, ask, run, run_async, work
 from tallystick.errors import ClientAction, GeneralError, Unauthorised
 from tallystick.storage.interface import SessionStore
 from tallystick.storage.memory import AsyncMemoryStore, MemoryStore
@@ -155,3 +155,81 @@ def test_a_call_names_the_method_and_shows_no_argument():
     assert call == Call("load_session", ("app", "handle"))
     assert "handle" not in repr(call)
     assert Work(list, "a") == Work(dict, "a")
+
+
+# The app's own functions
+
+
+def fetching(function, *args):
+    return (yield Fetch(function, args, "fetch_value of the claim 'plan'"))
+
+
+async def later(value):
+    await asyncio.sleep(0)
+    return value
+
+
+def test_the_app_is_asked_and_its_answer_comes_back():
+    assert run(fetching(lambda a, b: a + b, 1, 2), MemoryStore()) == 3
+    assert asyncio.run(run_async(fetching(lambda a, b: a + b, 1, 2), AsyncMemoryStore())) == 3
+
+
+class Later:
+    def __call__(self, value):
+        return later(value)
+
+
+@pytest.mark.parametrize("function", [later, Later()], ids=["async def", "returns one"])
+def test_an_asynchronous_function_of_the_app_is_awaited_and_in_synchronous_code_refused(function):
+    assert asyncio.run(run_async(fetching(function, 5), AsyncMemoryStore())) == 5
+    with pytest.raises(GeneralError, match="claim 'plan' is asynchronous: use AsyncSessions") as refused:
+        run(fetching(function, 5), MemoryStore())
+    assert refused.value.reason == "async_fetch"
+
+
+def test_an_awaitable_that_is_no_coroutine_is_refused_in_synchronous_code_too():
+    class Promise:
+        def __await__(self):
+            yield
+
+    with pytest.raises(GeneralError, match="asynchronous"):
+        run(fetching(Promise), MemoryStore())
+
+
+def test_a_plain_function_of_the_app_does_not_hold_up_the_event_loop_and_an_asynchronous_one_runs_in_it():
+    async def where():
+        return threading.get_ident()
+
+    async def both():
+        store = AsyncMemoryStore()
+        return [await run_async(fetching(function), store) for function in (threading.get_ident, where)]
+
+    plain, asynchronous = asyncio.run(both())
+    assert plain != threading.get_ident()
+    assert asynchronous == threading.get_ident()
+
+
+def test_a_stop_iteration_of_the_app_s_function_stops_nobody():
+    """Of a next() without a default; a future cannot carry it, and asyncio would wait for ever."""
+
+    async def bounded():
+        async with asyncio.timeout(60):
+            await run_async(fetching(next, iter(())), AsyncMemoryStore())
+
+    for attempt in (lambda: run(fetching(next, iter(())), MemoryStore()), lambda: asyncio.run(bounded())):
+        with pytest.raises(RuntimeError, match="fetch_value of the claim 'plan' raised StopIteration"):
+            attempt()
+
+
+@pytest.mark.parametrize("error", [KeyError("mine"), Unauthorised(), StopAsyncIteration()], ids=repr)
+def test_what_the_app_s_function_raises_is_the_app_s_own(error):
+    def fail():
+        raise error
+
+    for attempt in (
+        lambda: run(fetching(fail), MemoryStore()),
+        lambda: asyncio.run(run_async(fetching(fail), AsyncMemoryStore())),
+    ):
+        with pytest.raises(type(error)) as raised:
+            attempt()
+        assert raised.value is error

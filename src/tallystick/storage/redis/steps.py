@@ -57,13 +57,25 @@ Step: TypeAlias = Generator[Ask, Any, T]
 
 
 def insert_session(row: SessionRow) -> Step[None]:
-    keep = _keep_for(min(row.expires_at, row.absolute_expires_at) - row.refreshed_at)
-    args = [keep, *layout.write_session(row)]
-    if not (yield Script("insert_session", [session_key(row.app_id, row.handle)], args)):
-        raise KeyError(f"there is a session {row.handle} already")
-    life = row.absolute_expires_at - row.created_at
-    args = [row.created_at, row.handle, _keep_for(life), row.created_at - life - SLACK]
-    yield Script("index_session", [user_key(row.app_id, row.user_id)], args)
+    yield from _insert(row)
+    yield Script("index_session", [user_key(row.app_id, row.user_id)], _index_args(row))
+
+
+def insert_session_within(
+    row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+) -> Step[list[str] | None]:
+    """A user's index is in one slot, so it decides, in one script, who comes in and for whom there is no room."""
+    found = yield from _sessions_of_user(row.app_id, row.user_id)
+    uncounted = [handle for handle, (_, end) in found.items() if end <= now]
+    spared = [*uncounted, *([] if replaces is None else [replaces])]
+    yield from _insert(row)
+    args = [*_index_args(row), limit, int(evicts), *spared]
+    over = yield Script("admit_session", [user_key(row.app_id, row.user_id)], args)
+    if over is None:
+        yield from _delete(row.app_id, [row.handle], [])
+        return None
+    gone = [*(handle.decode("utf-8") for handle in over), *([] if replaces is None else [replaces])]
+    return (yield from _delete(row.app_id, gone, []))
 
 
 def load_session(app_id: str, handle: str) -> Step[SessionRow | None]:
@@ -165,6 +177,18 @@ def purge_keys(app_id: str, created_before: int) -> Step[int]:
     old = [row.sequence for row in rows if row.created_at < created_before]
     deleted: int = yield Script("purge_keys", [keys_key(app_id)], old)
     return deleted
+
+
+def _insert(row: SessionRow) -> Step[None]:
+    keep = _keep_for(min(row.expires_at, row.absolute_expires_at) - row.refreshed_at)
+    args = [keep, *layout.write_session(row)]
+    if not (yield Script("insert_session", [session_key(row.app_id, row.handle)], args)):
+        raise KeyError(f"there is a session {row.handle} already")
+
+
+def _index_args(row: SessionRow) -> list[object]:
+    life = row.absolute_expires_at - row.created_at
+    return [row.created_at, row.handle, _keep_for(life), row.created_at - life - SLACK]
 
 
 def _delete(app_id: str, handles: Sequence[str], conditions: Sequence[object]) -> Step[list[str]]:

@@ -45,6 +45,11 @@ class RedisStore:
     def insert_session(self, row: SessionRow) -> None:
         self._run(steps.insert_session(row))
 
+    def insert_session_within(
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    ) -> list[str] | None:
+        return self._run(steps.insert_session_within(row, limit, evicts, replaces, now))
+
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._run(steps.load_session(app_id, handle))
 
@@ -155,6 +160,11 @@ class AsyncRedisStore:
 
     async def insert_session(self, row: SessionRow) -> None:
         await self._run(steps.insert_session(row))
+
+    async def insert_session_within(
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    ) -> list[str] | None:
+        return await self._run(steps.insert_session_within(row, limit, evicts, replaces, now))
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return await self._run(steps.load_session(app_id, handle))

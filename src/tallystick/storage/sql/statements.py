@@ -1,9 +1,9 @@
 """The contract of :mod:`tallystick.storage.interface` as SQL.
 
 Each step is one statement on a connection in AUTOCOMMIT: so it is atomic by itself, nothing can be left half done or
-uncommitted, and it costs one round trip. The one that touches two tables, ``record_theft``, is a transaction. The
-statements are built once, here. A compare-and-swap is an UPDATE whose WHERE holds what is expected; on PostgreSQL a
-racer that had to wait has its WHERE looked at again (READ COMMITTED).
+uncommitted, and it costs one round trip. Where one statement cannot do it, the step is a transaction, which takes its
+locks before it looks. The statements are built once, here. A compare-and-swap is an UPDATE whose WHERE holds what is
+expected; on PostgreSQL a racer that had to wait has its WHERE looked at again (READ COMMITTED).
 
 Where several rows go at once they are first locked in the order of their handles: two calls that delete the same
 sessions in different orders would otherwise deadlock. SQLite has one writer at a time and no such clause.
@@ -12,11 +12,13 @@ sessions in different orders would otherwise deadlock. SQLite has one writer at 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
     Connection,
@@ -32,6 +34,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.engine import RootTransaction
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningDelete
 
@@ -40,6 +43,7 @@ from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
 
 HANDLES_AT_ONCE: Final = 500
 """Old SQLite takes 999 parameters in a statement."""
+_NO_LIMIT: Final = 2**31 - 1
 
 _row = sessions.c
 _key = signing_keys.c
@@ -71,6 +75,16 @@ def _delete_in_order(condition: ColumnElement[bool]) -> ReturningDelete[str]:
 
 _INSERT_SESSION: Final = insert(sessions)
 _LOAD_SESSION: Final = select(sessions).where(_is_it)
+_BEYOND: Final = (
+    select(_row.handle)
+    .where(_of_user(False), _is_alive, _row.handle.not_in(bindparam("spared", expanding=True)))
+    .order_by(_row.created_at.desc(), _row.handle.desc())
+    # SQLite knows no OFFSET without a LIMIT.
+    .limit(_NO_LIMIT)
+    .offset(bindparam("room"))
+)
+"""The sessions of a user for which there is no room: all but the newest."""
+_TAKE_TURN: Final = select(func.pg_advisory_xact_lock(bindparam("turn", type_=BigInteger)))
 _ADVANCE_LINE: Final = (
     update(sessions)
     .where(_is_it, _is_expected_line)
@@ -124,6 +138,38 @@ _PURGE_KEYS: Final = delete(signing_keys).where(
 
 def insert_session(connection: Connection, row: SessionRow) -> None:
     connection.execute(_INSERT_SESSION, asdict(row))
+
+
+def insert_session_within(
+    connection: Connection, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+) -> list[str] | None:
+    """The row first: with it SQLite's write transaction begins, so that nobody else writes until the end."""
+    spared = [row.handle] if replaces is None else [row.handle, replaces]
+    beyond = _user(row.app_id, row.user_id, None) | {"now": now, "room": limit - 1, "spared": spared}
+    with _begin(connection) as transaction:
+        _take_turn(connection, row)
+        connection.execute(_INSERT_SESSION, asdict(row))
+        over = list(connection.execute(_BEYOND, beyond).scalars())
+        if over and not evicts:
+            transaction.rollback()
+            return None
+        gone = over if replaces is None else [*over, replaces]
+        return delete_sessions(connection, row.app_id, gone) if gone else []
+
+
+def _begin(connection: Connection) -> RootTransaction:
+    # On PostgreSQL each statement must see what was committed while the transaction waited for its turn; SQLite has
+    # SERIALIZABLE and nothing else.
+    level = "SERIALIZABLE" if connection.dialect.name == "sqlite" else "READ COMMITTED"
+    return connection.execution_options(isolation_level=level).begin()
+
+
+def _take_turn(connection: Connection, row: SessionRow) -> None:
+    """On PostgreSQL two transactions do not see each other's new rows, so those of one user go one after another. The
+    lock goes with the transaction. Two users who share a number wait for each other, and nothing worse."""
+    if connection.dialect.name == "postgresql":
+        digest = hashlib.sha256(f"tallystick\0{row.app_id}\0{row.user_id}".encode()).digest()
+        connection.execute(_TAKE_TURN, {"turn": int.from_bytes(digest[:8], signed=True)})
 
 
 def load_session(connection: Connection, app_id: str, handle: str) -> SessionRow | None:
@@ -197,8 +243,7 @@ def purge_sessions(connection: Connection, app_id: str, now: int, limit: int) ->
 
 
 def record_theft(connection: Connection, event: TheftEvent) -> bool:
-    level = connection.default_isolation_level
-    with connection.execution_options(isolation_level=level).begin():
+    with _begin(connection):
         was_there = _swap(connection, _DELETE_SESSION, _it(event.app_id, event.session_handle))
         if was_there:
             connection.execute(_INSERT_THEFT, asdict(event))

@@ -1,4 +1,4 @@
-"""The two stores. Each method is one statement, run on a connection of the engine's."""
+"""The two stores. Each method is one step of :mod:`statements`, run on a connection of the engine's."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ class SqlStore:
 
     def insert_session(self, row: SessionRow) -> None:
         self._run(statements.insert_session, row)
+
+    def insert_session_within(
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    ) -> list[str] | None:
+        return self._run(statements.insert_session_within, row, limit, evicts, replaces, now)
 
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._run(statements.load_session, app_id, handle)
@@ -146,6 +151,11 @@ class AsyncSqlStore:
 
     async def insert_session(self, row: SessionRow) -> None:
         await self._run(statements.insert_session, row)
+
+    async def insert_session_within(
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    ) -> list[str] | None:
+        return await self._run(statements.insert_session_within, row, limit, evicts, replaces, now)
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return await self._run(statements.load_session, app_id, handle)
