@@ -88,6 +88,7 @@ class _AsgiApp:
         sessions = AsyncSessions(plan.url, secret=SECRET, clock=plan.clock, **settings)
         with asyncio.Runner() as runner:
             app = self.build(plan)
+            app.state.sessions = sessions
             if plan.has_own_middleware:
                 app.add_middleware(BaseHTTPMiddleware, dispatch=_mark)
             if plan.has_own_handler:
@@ -287,7 +288,7 @@ async def _revoke(request: Request) -> Response:
 
 async def _elsewhere(request: Request) -> Response:
     # The app's own handle on the sessions, as an administrator's page would have it.
-    sessions = request.scope["tallystick"].sessions
+    sessions = request.app.state.sessions
     return JSONResponse({"revoked": await sessions.revoke_session(request.path_params["handle"])})
 
 
