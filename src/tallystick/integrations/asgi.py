@@ -159,9 +159,8 @@ class SessionMiddleware:
     """Pure ASGI middleware. Add the CORS layer after it, so that its own answers get CORS headers too."""
 
     def __init__(self, app: ASGIApp, sessions: AsyncSessions) -> None:
-        check_sessions(sessions, AsyncSessions, type(self).__name__)
         self.app = app
-        self.sessions = sessions
+        self.sessions = check_sessions(sessions, AsyncSessions, type(self).__name__)
         self.routes = Routes(sessions.config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

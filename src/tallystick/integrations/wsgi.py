@@ -4,11 +4,11 @@
 
     app = SessionMiddleware(app, sessions=Sessions("sqlite:///sessions.db"))
 
-    session = get_session(environ)
+    session = get_session(environ)      # also in environ["tallystick.session"] from then on
 
 The middleware answers ``POST /auth/session/refresh``, ``POST /auth/signout`` and ``GET /auth/jwt/jwks.json`` itself,
 makes the changes to every other response that its session asks for, and turns :class:`SessionError` into the right
-answer.
+answer. Look at the session before ``start_response`` is called: from then on the headers are the server's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ from tallystick.transport.session import Held, SessionContent, create, verify
 from tallystick.types import Json
 
 if TYPE_CHECKING:
+    from types import TracebackType
     from wsgiref.types import StartResponse, WSGIApplication
+
+    ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 __all__ = [
     "Session",
@@ -46,4 +49,253 @@ T = TypeVar("T")
 
 Environ: TypeAlias = MutableMapping[str, Any]
 
-_KEY: Final = "tallystick"
+SESSION_KEY: Final = "tallystick.session"
+_SLOT_KEY: Final = "tallystick.slot"
+
+
+class EnvironRequest:
+    """A request as transport sees it. Looked up when it is asked for, so that what a layer within has changed counts,
+    such as one that takes a proxy's word for the scheme."""
+
+    __slots__ = ("environ",)
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self.environ = environ
+
+    @property
+    def method(self) -> str:
+        method: str = self.environ["REQUEST_METHOD"]
+        return method
+
+    @property
+    def path(self) -> str:
+        path: str = self.environ.get("PATH_INFO", "")
+        return path
+
+    @property
+    def is_https(self) -> bool:
+        return bool(self.environ.get("wsgi.url_scheme") == "https")
+
+    def header(self, name: str) -> str | None:
+        value: str | None = self.environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+        return value
+
+
+class Session(SessionContent):
+    """The session of one request. What only looks at the token costs nothing; what needs the store raises
+    :class:`Unauthorised` where the session has ended meanwhile."""
+
+    def __init__(self, slot: Slot, held: Held) -> None:
+        super().__init__(slot.exchange, held)
+        self._slot = slot
+
+    def revoke_session(self) -> None:
+        """End the session and take the client's tokens away."""
+        self._slot.hold(self._end())
+
+    def get_session_data_from_database(self) -> Json:
+        """The session's data."""
+        return self._slot.hold(self._inform()).session_data
+
+    def get_time_created(self) -> int:
+        """When the session was created, in ms since the epoch."""
+        return self._slot.hold(self._inform()).time_created
+
+    def get_expiry(self) -> int:
+        """When the session ends unless it is used, in ms since the epoch."""
+        return self._slot.hold(self._inform()).expiry
+
+    def update_session_data_in_database(self, data: Mapping[str, Any]) -> None:
+        """Replace the session's data, whole."""
+        self._slot.hold(self._update_data(data))
+
+    def merge_into_access_token_payload(self, update: Mapping[str, Any]) -> None:
+        """Merge into the top level of the JWT payload; a null value removes a key. The client gets a token that shows
+        it with this response (unless its token has expired meanwhile: then with the next refresh)."""
+        self._slot.hold(self._merge(update))
+
+
+class Slot:
+    """What a middleware leaves with the request for the app's own code: how to ask the sessions on its behalf."""
+
+    __slots__ = ("_answer", "exchange")
+
+    def __init__(self, exchange: Exchange, answer: Callable[[Question], Any]) -> None:
+        self.exchange = exchange
+        self._answer = answer
+
+    def hold(self, dialogue: Dialogue[T]) -> T:
+        """Ask what ``dialogue`` asks."""
+        return hold(self.exchange, dialogue, self._answer)
+
+    def create_new_session(
+        self,
+        user_id: str,
+        jwt_payload: Mapping[str, Any] | None,
+        session_data: Mapping[str, Any] | None,
+        tenant_id: str,
+    ) -> Session:
+        """See :func:`create_new_session`."""
+        return Session(self, self.hold(create(self.exchange, user_id, jwt_payload, session_data, tenant_id)))
+
+    def get_session(self, session_required: bool, anti_csrf_check: bool | None, check_database: bool) -> Session | None:
+        """See :func:`get_session`."""
+        held = self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database))
+        return None if held is None else Session(self, held)
+
+
+class Carrier:
+    """Leaves a slot with each request and makes the changes to its response; answers nothing itself."""
+
+    def __init__(self, app: WSGIApplication, sessions: Sessions) -> None:
+        self.app = app
+        self.sessions = sessions
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        exchange = Exchange(EnvironRequest(environ), self.sessions.config)
+        environ[_SLOT_KEY] = Slot(exchange, self._answer)
+
+        def start_changed(
+            status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+        ) -> Callable[[bytes], object]:
+            changed = exchange.changes.apply_to(headers) if exchange.changes else headers
+            return start_response(status, changed, *(() if exc_info is None else (exc_info,)))
+
+        return self.app(environ, start_changed)
+
+    def _answer(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
+        return question.put_to(self.sessions)
+
+
+class SessionMiddleware:
+    """WSGI middleware. Put the CORS layer around it, so that its own answers get CORS headers too."""
+
+    def __init__(self, app: WSGIApplication, sessions: Sessions) -> None:
+        self.app = app
+        self.sessions = check_sessions(sessions, Sessions, type(self).__name__)
+        self.routes = Routes(sessions.config)
+        self._carrier = Carrier(self._serve, sessions)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        return self._carrier(environ, start_response)
+
+    def _serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        slot = slot_of(environ)
+        route = self.routes.find(slot.exchange.request)
+        try:
+            if route is None:
+                return self._begin(environ, start_response)
+            answer = slot.hold(route(slot.exchange))
+            start_response(_status(answer), answer.all_headers)
+        except SessionError as error:
+            answer = slot.exchange.answer(error)
+            # With exc_info the server takes back a response that was begun, and raises again where it is too late.
+            start_response(_status(answer), answer.all_headers, sys.exc_info())
+        return () if slot.exchange.request.method == "HEAD" else (answer.content,)
+
+    def _begin(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """The app's response; of an app that is a generator its first chunk too, as only that makes it run."""
+        has_started = False
+
+        def start(*args: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - start_response's own
+            nonlocal has_started
+            has_started = True
+            return start_response(*args)
+
+        body = self.app(environ, start)
+        return body if has_started else _Begun(body)
+
+
+class _Begun:
+    """A response's body whose first chunk is there already."""
+
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self._body = body
+        chunks = iter(body)
+        try:
+            self._chunks = chain((next(chunks, b""),), chunks)
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+    def close(self) -> None:
+        """Let go of what the app holds (PEP 3333)."""
+        close: Callable[[], object] | None = getattr(self._body, "close", None)
+        if close is not None:
+            close()
+
+
+def create_new_session(
+    environ: Environ,
+    user_id: str,
+    jwt_payload: Mapping[str, Any] | None = None,
+    session_data: Mapping[str, Any] | None = None,
+    *,
+    tenant_id: str = PUBLIC,
+) -> Session:
+    """Sign a user in whom the app has just authenticated. The response to the request carries the tokens."""
+    return _remember(environ, slot_of(environ).create_new_session(user_id, jwt_payload, session_data, tenant_id))
+
+
+@overload
+def get_session(
+    environ: Environ,
+    session_required: Literal[True] = True,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+) -> Session: ...
+
+
+@overload
+def get_session(
+    environ: Environ,
+    session_required: bool,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+) -> Session | None: ...
+
+
+def get_session(
+    environ: Environ,
+    session_required: bool = True,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+) -> Session | None:
+    """The verified session of a request; None where there is none and ``session_required`` is false.
+
+    ``anti_csrf_check`` None checks all methods but GET. ``check_database`` asks the store whether the session still is.
+    Raises :class:`Unauthorised` or :class:`TryRefreshToken`, which the middleware answers.
+    """
+    return _remember(environ, slot_of(environ).get_session(session_required, anti_csrf_check, check_database))
+
+
+def slot_of(environ: Mapping[str, Any]) -> Slot:
+    """What the middleware left. Raises :class:`GeneralError` (``no_middleware``) where there is none."""
+    slot = environ.get(_SLOT_KEY)
+    if not isinstance(slot, Slot):
+        raise GeneralError(
+            "no session middleware is around this request: app = SessionMiddleware(app, sessions=...), "
+            "or in Flask: Tallystick(app, sessions=...)",
+            reason="no_middleware",
+        )
+    return slot
+
+
+def _remember(environ: Environ, session: T) -> T:
+    """Leave the session where the app's other code finds it; None too, so that nothing has to ask whether it is set
+    (P-41)."""
+    environ[SESSION_KEY] = session
+    return session
+
+
+def _status(answer: Answer) -> str:
+    try:
+        phrase = HTTPStatus(answer.status).phrase
+    except ValueError:
+        phrase = "Session Expired"  # 440, or whatever else the app has chosen
+    return f"{answer.status} {phrase}"

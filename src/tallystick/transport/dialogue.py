@@ -20,6 +20,7 @@ from tallystick.transport.exchange import Exchange
 
 T = TypeVar("T")
 R = TypeVar("R")
+S = TypeVar("S", Sessions, AsyncSessions)
 P = ParamSpec("P")
 
 
@@ -56,14 +57,16 @@ async def hold_async(exchange: Exchange, dialogue: Dialogue[T], answer: Callable
     return await drive_async(_noting(exchange, dialogue), answer)
 
 
-def check_sessions(sessions: object, kind: type[Sessions | AsyncSessions], whose: str) -> None:
-    """Refuse the other facade, or none, when the app starts. Raises :class:`GeneralError` (``bad_config``)."""
-    if not isinstance(sessions, kind):
-        raise GeneralError(
-            f"{whose} needs {kind.__name__}, not {type(sessions).__name__}: "
-            f"from tallystick import {kind.__name__}. It takes the same arguments",
-            reason="bad_config",
-        )
+def check_sessions(sessions: object, kind: type[S], whose: str) -> S:
+    """``sessions``. The other facade, or none, is refused when the app starts: raises :class:`GeneralError`
+    (``bad_config``)."""
+    if isinstance(sessions, kind):
+        return sessions
+    raise GeneralError(
+        f"{whose} needs {kind.__name__}, not {type(sessions).__name__}: "
+        f"from tallystick import {kind.__name__}. It takes the same arguments",
+        reason="bad_config",
+    )
 
 
 def _noting(exchange: Exchange, dialogue: Dialogue[T]) -> Dialogue[T]:
