@@ -44,7 +44,8 @@ class WsgiClient:
         finally:
             response.close()  # type: ignore[attr-defined] # the validator's has it
         status, sent = begun[-1]
-        return Reply(int(status.split(" ")[0]), [(name.lower(), value) for name, value in sent], chunks)
+        # White space around a value is not part of it (RFC 9110 section 5.5); Django begins its cookies with a blank.
+        return Reply(int(status.split(" ")[0]), [(name.lower(), value.strip()) for name, value in sent], chunks)
 
     def _environ(self, method: str, path: str, headers: RawHeaders, body: bytes) -> dict[str, Any]:
         environ: dict[str, Any] = {

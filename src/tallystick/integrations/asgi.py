@@ -58,7 +58,7 @@ class HasScope(Protocol):
         ...
 
 
-class _ScopeRequest:
+class ScopeRequest:
     """A request as transport sees it. Headers are looked up, not parsed: most routes need none."""
 
     __slots__ = ("_scope",)
@@ -168,7 +168,7 @@ class SessionMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(_ScopeRequest(scope), self.sessions.config)
+        exchange = Exchange(ScopeRequest(scope), self.sessions.config)
         scope[_SCOPE_KEY] = slot = Slot(exchange, self._answer)
         has_started = False
 

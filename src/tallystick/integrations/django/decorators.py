@@ -8,9 +8,7 @@ from functools import wraps
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction
-
-from tallystick.integrations.django.requests import attached_to, get_session, remember
+from tallystick.integrations.django.requests import attached_to, get_session, is_async, remember
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -40,7 +38,7 @@ def verify_session(
             get_session(request, session_required, anti_csrf_check, check_database)
             return view(request, *args, **kwargs)
 
-        return cast("View", wraps(view)(verified_async if iscoroutinefunction(view) else verified))
+        return cast("View", wraps(view)(verified_async if is_async(view) else verified))
 
     return decorate
 

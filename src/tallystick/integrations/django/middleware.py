@@ -6,13 +6,13 @@ from collections.abc import Callable
 from http.cookies import Morsel
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import markcoroutinefunction
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 
 from tallystick.errors import SessionError
-from tallystick.integrations.django.requests import attach, attached_to
+from tallystick.integrations.django.requests import attach, attached_to, is_async
 from tallystick.transport.changes import Changes
 from tallystick.transport.cookies import Cookie
 from tallystick.transport.decisions import Answer
@@ -40,7 +40,7 @@ class SessionMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        self._is_async = iscoroutinefunction(get_response)
+        self._is_async = is_async(get_response)
         if self._is_async:
             markcoroutinefunction(self)
         app = _find_app()

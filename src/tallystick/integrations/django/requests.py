@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
 from tallystick.aio import AsyncSessions
 from tallystick.config import PUBLIC
 from tallystick.errors import GeneralError
 from tallystick.integrations import asgi, wsgi
+from tallystick.integrations.asgi import Scope, ScopeRequest
 from tallystick.integrations.wsgi import EnvironRequest, Session
 from tallystick.sessions import Sessions
 from tallystick.transport.dialogue import Question
@@ -25,14 +26,20 @@ _SESSION: Final = "tallystick"
 _ATTACHED: Final = "_tallystick"
 
 
-class _MetaRequest(EnvironRequest):
-    """A request as transport sees it. Django's ``META`` has WSGI's names under ASGI too."""
+class _DjangoRequest:
+    """A request as transport sees it."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_given", "_request")
 
     def __init__(self, request: HttpRequest) -> None:
-        super().__init__(request.META)
         self._request = request
+        # The server's own words: under ASGI, Django joins the cookies that HTTP/2 has split with commas.
+        scope: Scope | None = getattr(request, "scope", None)
+        self._given = EnvironRequest(request.META) if scope is None else ScopeRequest(scope)
+
+    @property
+    def method(self) -> str:
+        return self._request.method or ""
 
     @property
     def path(self) -> str:
@@ -42,36 +49,44 @@ class _MetaRequest(EnvironRequest):
     def is_https(self) -> bool:
         return self._request.is_secure()  # which knows SECURE_PROXY_SSL_HEADER
 
+    def header(self, name: str) -> str | None:
+        return self._given.header(name)
+
 
 class Attached:
     """One request's exchange, and how to ask the sessions on its behalf.
 
-    The server decides which facade there is, and the view whether it is awaited; all four pairs work. Neither asks for
-    an event loop that is not there: under ASGI a sync view's thread has its questions answered by the server's own
-    loop, and under WSGI an async view, for which Django has made a loop, has no other task in it to hold up.
+    The server decides which facade there is, and the view whether it is awaited; all four pairs work, and none starts
+    an event loop: under ASGI a sync view's thread has its questions answered by the server's own loop, and under WSGI
+    an async view, for which Django has made a loop, has them answered by the server's own thread.
     """
 
     __slots__ = ("_sessions", "exchange")
 
     def __init__(self, request: HttpRequest, sessions: Sessions | AsyncSessions) -> None:
-        self.exchange = Exchange(_MetaRequest(request), sessions.config)
+        self.exchange = Exchange(_DjangoRequest(request), sessions.config)
         self._sessions = sessions
 
     def slot(self) -> wsgi.Slot:
         """For code that waits."""
         is_awaited = isinstance(self._sessions, AsyncSessions)
-        return wsgi.Slot(self.exchange, async_to_sync(self._ask) if is_awaited else self._put)
+        return wsgi.Slot(self.exchange, async_to_sync(self._await) if is_awaited else self._put)
 
     def async_slot(self) -> asgi.Slot:
         """For code that awaits."""
-        return asgi.Slot(self.exchange, self._ask)
+        is_awaited = isinstance(self._sessions, AsyncSessions)
+        return asgi.Slot(self.exchange, self._await if is_awaited else sync_to_async(self._put))
 
     def _put(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
         return question.put_to(self._sessions)
 
-    async def _ask(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
-        answer = question.put_to(self._sessions)
-        return await answer if isinstance(self._sessions, AsyncSessions) else answer
+    async def _await(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
+        return await question.put_to(self._sessions)
+
+
+def is_async(function: Callable[..., object]) -> bool:
+    """Whether calling it gives an awaitable. Python 3.11's own ``inspect`` does not know functions that were marked."""
+    return iscoroutinefunction(function)  # pyright: ignore[reportDeprecated] - which asgiref sees to
 
 
 def attach(request: HttpRequest, sessions: Sessions | AsyncSessions) -> Attached:
