@@ -20,6 +20,7 @@ from tallystick.errors import GeneralError, SessionError
 from tallystick.storage.interface import AsyncSessionStore, SessionStore
 
 T = TypeVar("T")
+Q = TypeVar("Q")
 R = TypeVar("R")
 P = ParamSpec("P")
 
@@ -74,52 +75,73 @@ def fetch(name: str, function: Callable[P, object], *args: P.args, **kwargs: P.k
 
 def run(flow: Flow[T], store: SessionStore) -> T:
     """Drive a flow to its end on a synchronous store."""
-    try:
-        call = next(flow)
-        while True:
-            try:
-                match call:
-                    case Call():
-                        answer = getattr(store, call.method)(*call.args)
-                    case Work():
-                        answer = call.function()
-                    case _:
-                        answer = _fetch(call)
-            except Exception as error:
-                call = flow.throw(_broken(error, call))
-            else:
-                call = flow.send(answer)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    finally:
-        # A cancelled request must not leave a flow half done until the garbage collector finds it.
-        flow.close()
+
+    def answer(call: Call | Work | Fetch) -> Any:  # noqa: ANN401 - a store's answer, as its method has it
+        if isinstance(call, Fetch):
+            return _fetch(call)
+        try:
+            return call.function() if isinstance(call, Work) else getattr(store, call.method)(*call.args)
+        except SessionError:
+            raise
+        except Exception as error:
+            raise _broken(error, call) from error
+
+    return drive(flow, answer)
 
 
 async def run_async(flow: Flow[T], store: AsyncSessionStore) -> T:
     """Drive a flow to its end on an asynchronous store."""
+
+    async def answer(call: Call | Work | Fetch) -> Any:  # noqa: ANN401 - as above
+        if isinstance(call, Fetch):
+            return await _fetch_async(call)
+        try:
+            if isinstance(call, Work):
+                return await _in_thread(call.function)
+            return await getattr(store, call.method)(*call.args)
+        except SessionError:
+            raise
+        except Exception as error:
+            raise _broken(error, call) from error
+
+    return await drive_async(flow, answer)
+
+
+def drive(generator: Generator[Q, Any, T], answer: Callable[[Q], Any]) -> T:
+    """Send a generator the answers to all that it yields. What ``answer`` raises is raised inside of it."""
     try:
-        call = next(flow)
+        question = next(generator)
         while True:
             try:
-                match call:
-                    case Call():
-                        answer = await getattr(store, call.method)(*call.args)
-                    case Work():
-                        answer = await _in_thread(call.function)
-                    case _:
-                        answer = await _fetch_async(call)
+                given = answer(question)
             except Exception as error:
-                call = flow.throw(_broken(error, call))
+                question = generator.throw(error)
             else:
-                call = flow.send(answer)
+                question = generator.send(given)
     except StopIteration as end:
         result: T = end.value
         return result
     finally:
-        # A cancelled request must not leave a flow half done until the garbage collector finds it.
-        flow.close()
+        # A cancelled request must not leave a generator half done until the garbage collector finds it.
+        generator.close()
+
+
+async def drive_async(generator: Generator[Q, Any, T], answer: Callable[[Q], Awaitable[Any]]) -> T:
+    """The same, with answers that are awaited."""
+    try:
+        question = next(generator)
+        while True:
+            try:
+                given = await answer(question)
+            except Exception as error:
+                question = generator.throw(error)
+            else:
+                question = generator.send(given)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        generator.close()
 
 
 async def _in_thread(function: Callable[[], R]) -> R:
@@ -155,11 +177,7 @@ async def _fetch_async(call: Fetch) -> object:
     return await cast(Awaitable[object], value) if isinstance(value, Awaitable) else value
 
 
-def _broken(error: Exception, call: Call | Work | Fetch) -> Exception:
-    if isinstance(error, SessionError) or isinstance(call, Fetch):
-        return error
+def _broken(error: Exception, call: Call | Work) -> GeneralError:
     what = call.name if isinstance(call, Work) else f"the session store in {call.method}"
     # The driver's own words may hold values of the row, so they stay in the cause.
-    broken = GeneralError(f"{what} failed: {type(error).__name__}", reason="store_failed")
-    broken.__cause__ = error
-    return broken
+    return GeneralError(f"{what} failed: {type(error).__name__}", reason="store_failed")

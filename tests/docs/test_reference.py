@@ -146,7 +146,7 @@ def test_the_reference_has_every_command_and_option():
 
 def test_the_reference_has_every_route():
     middleware = fastapi.SessionMiddleware(_no_app, AsyncSessions("memory://"))
-    routes = {f"{method} {path}" for method, path in middleware._routes}
+    routes = {f"{method} {path}" for method, path in middleware.routes.by_place}
     assert {row[0] for row in rows_of(REFERENCE / "http.md", "route")} == routes
 
 

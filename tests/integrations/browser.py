@@ -1,6 +1,6 @@
 """A browser with the SDK in it, as far as a server can tell: a cookie jar, and the headers of spec/fdi.md 1.7."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
 from tests.integrations.exchange import Headers, Reply, check_reply, tokens_of
@@ -13,6 +13,8 @@ class Client(Protocol):
     """Sends one request to an app. Each framework's adapter has one."""
 
     def send(self, method: str, path: str, headers: Headers, body: bytes = b"") -> Reply: ...
+
+    def send_all(self, requests: Iterable[tuple[str, str, Headers]]) -> list[Reply]: ...
 
 
 class Browser:

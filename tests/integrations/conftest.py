@@ -13,8 +13,9 @@ from hypothesis import settings
 
 from tallystick import Sessions
 from tallystick.testing import FakeClock
-from tests.integrations.apps import FRAMEWORKS, SECRET, AppUnderTest, Plan
 from tests.integrations.browser import Browser, Client
+from tests.integrations.frameworks import FRAMEWORKS
+from tests.integrations.plan import SECRET, AppUnderTest, Plan
 
 settings.register_profile("http-ci", derandomize=True, max_examples=60, deadline=None, database=None)
 settings.register_profile("http-laptop", max_examples=60, deadline=None)

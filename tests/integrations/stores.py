@@ -1,19 +1,19 @@
-"""Stores that misbehave or keep a record, around the reference store."""
+"""Stores that misbehave or keep a record, on the reference store."""
 
 from typing import Any
 
-from tallystick.storage.memory import AsyncMemoryStore
+from tallystick.storage.memory import MemoryStore
 
-METHODS = [name for name in vars(AsyncMemoryStore) if not name.startswith("_") and name not in ("open", "close")]
+METHODS = [name for name in vars(MemoryStore) if not name.startswith("_") and name not in ("open", "close")]
 
 
-class BrokenStore(AsyncMemoryStore):
+class BrokenStore(MemoryStore):
     """Fails while it is told to."""
 
     is_broken = False
 
 
-class RecordingStore(AsyncMemoryStore):
+class RecordingStore(MemoryStore):
     """Keeps the names of the methods that were called."""
 
     def __init__(self) -> None:
@@ -22,18 +22,18 @@ class RecordingStore(AsyncMemoryStore):
 
 
 def _breaking(name: str) -> Any:
-    async def method(self: BrokenStore, *args: Any) -> Any:
+    def method(self: BrokenStore, *args: Any) -> Any:
         if self.is_broken:
             raise OSError("no space left on the disk")
-        return await getattr(AsyncMemoryStore, name)(self, *args)
+        return getattr(MemoryStore, name)(self, *args)
 
     return method
 
 
 def _recording(name: str) -> Any:
-    async def method(self: RecordingStore, *args: Any) -> Any:
+    def method(self: RecordingStore, *args: Any) -> Any:
         self.calls.append(name)
-        return await getattr(AsyncMemoryStore, name)(self, *args)
+        return getattr(MemoryStore, name)(self, *args)
 
     return method
 

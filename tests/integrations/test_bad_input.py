@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 
 from tallystick import AntiCsrf
 from tallystick.testing import FakeClock
-from tests.integrations.apps import FRAMEWORKS, AppUnderTest, Plan
+from tests.integrations.apps.fastapi_app import FastApiApp
+from tests.integrations.apps.starlette_app import StarletteApp
 from tests.integrations.asgi import AsgiClient, RawHeaders, encode
 from tests.integrations.browser import REFRESH, Browser
 from tests.integrations.exchange import Reply, check_reply
+from tests.integrations.frameworks import FRAMEWORKS
+from tests.integrations.plan import AppUnderTest, Plan
 from tests.integrations.stores import RecordingStore
 
 # h11 and httptools let obs-text (0x80 to 0xff) through, and tabs; nothing keeps other servers from passing more.
@@ -37,7 +40,7 @@ PATHS = [
 class Bench:
     """A running app whose store keeps a record, with one user signed in."""
 
-    def __init__(self, client: AsgiClient, store: RecordingStore, clock: FakeClock) -> None:
+    def __init__(self, client: Any, store: RecordingStore, clock: FakeClock) -> None:
         self.client = client
         self.store = store
         self.browser = Browser(client, clock)
@@ -46,7 +49,7 @@ class Bench:
         self.store.calls.clear()
 
     def _rows(self) -> list[Any]:
-        return list(self.store._store._sessions.values())
+        return list(self.store._sessions.values())
 
     def send(self, method: str, path: str, headers: RawHeaders, may_look: bool = False) -> Reply:
         """One request of a stranger: no 5xx, no store call, nothing changed."""
@@ -60,7 +63,7 @@ class Bench:
         return reply
 
 
-@pytest.fixture(scope="module", params=[FRAMEWORKS[0], FRAMEWORKS[1]], ids=lambda framework: framework.name)
+@pytest.fixture(scope="module", params=FRAMEWORKS, ids=lambda framework: framework.name)
 def framework(request: pytest.FixtureRequest) -> AppUnderTest:
     found: AppUnderTest = request.param
     return found
@@ -71,7 +74,6 @@ def bench(request: pytest.FixtureRequest, framework: AppUnderTest) -> Iterator[B
     store, clock = RecordingStore(), FakeClock()
     chosen = {} if request.param is None else {"anti_csrf": request.param}
     with framework.open(Plan(store, clock, {"older_cookie_domain": "", **chosen})) as client:
-        assert isinstance(client, AsgiClient)
         yield Bench(client, store, clock)
 
 
@@ -151,10 +153,13 @@ def test_a_megabyte_around_a_good_cookie_is_not_looked_through(bench: Bench):
     assert bench.send("GET", "/me", encode([("cookie", good)])).status == 401
 
 
-@pytest.fixture(scope="module")
-def port(framework: AppUnderTest) -> Iterator[int]:
+@pytest.fixture(scope="module", params=[StarletteApp(), FastApiApp()], ids=lambda framework: framework.name)
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
     """A real uvicorn."""
-    with framework.open(Plan("memory://", FakeClock())) as client, socket.create_server(("127.0.0.1", 0)) as listener:
+    with (
+        request.param.open(Plan("memory://", FakeClock())) as client,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
         assert isinstance(client, AsgiClient)
         server = uvicorn.Server(uvicorn.Config(client.app, log_level="critical", lifespan="off"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))

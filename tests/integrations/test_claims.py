@@ -22,16 +22,16 @@ from tallystick import (
     Unauthorised,
     fresh_within,
 )
-from tallystick.integrations import fastapi
+from tallystick.integrations import fastapi, wsgi
 from tallystick.integrations.starlette import Session, SessionMiddleware, create_new_session, get_session
 from tallystick.testing import START, FakeClock
-from tallystick.transport.claims import Claims
+from tallystick.transport.dialogue import Question
 from tallystick.transport.exchange import Exchange
 from tallystick.transport.session import hand_over_created
-from tests.integrations.apps import SECRET
 from tests.integrations.asgi import AsgiClient
 from tests.integrations.browser import Browser
 from tests.integrations.conftest import Serve
+from tests.integrations.plan import SECRET
 
 PLAN = PrimitiveClaim("plan", lambda user, _tenant, _payload: "pro" if user == "ada" else None)
 ROLES = PrimitiveArrayClaim("roles", lambda user, _tenant, _payload: ["admin"] if user == "ada" else ["user"])
@@ -133,15 +133,20 @@ async def open_to_all(request: Request) -> Response:
     return JSONResponse({"plan": session.get_claim_value(PLAN)})
 
 
+async def ask_by_hand(request: Request, method: str, *args: object) -> Any:
+    """As an app that holds the sessions itself."""
+    return await request.scope["tallystick"]._answer(Question(method, args))
+
+
 async def verify_another(request: Request) -> Response:
     """An app that verifies a token of somebody else's by hand."""
-    await request.scope["tallystick"].sessions.get_session(request.headers["x-token"])
+    await ask_by_hand(request, "get_session", request.headers["x-token"])
     return JSONResponse({})
 
 
 async def end_and_change(request: Request) -> Response:
     session = await get_session(request, override_global_claim_validators=lambda _own, _session: [])
-    await request.scope["tallystick"].sessions.revoke_session(session.get_handle())
+    await ask_by_hand(request, "revoke_session", session.get_handle())
     await session.set_claim_value(VERIFIED, True)
     return JSONResponse({})
 
@@ -315,10 +320,11 @@ def sessions(clock: FakeClock) -> Sessions:
     return Sessions("memory://", secret=SECRET, algorithm="EdDSA", clock=clock)
 
 
-def begin(sessions: Sessions, user: str) -> tuple[Claims, Exchange]:
+def begin(sessions: Sessions, user: str) -> tuple[wsgi.Session, Exchange]:
     exchange = Exchange(Post(), sessions.config)
     created = sessions.create_new_session(user)
-    return Claims(sessions, exchange, "header", hand_over_created(exchange, "header", created)), exchange
+    slot = wsgi.Slot(exchange, lambda question: question.put_to(sessions))
+    return wsgi.Session(slot, hand_over_created(exchange, "header", created)), exchange
 
 
 def test_a_synchronous_session_does_the_same_without_waiting(sessions: Sessions):
@@ -339,7 +345,7 @@ def test_a_synchronous_session_does_the_same_without_waiting(sessions: Sessions)
 
 
 def test_a_synchronous_session_that_has_ended_is_unauthorised_and_its_tokens_are_cleared(sessions: Sessions):
-    def change_each(session: Claims) -> Iterator[Any]:
+    def change_each(session: wsgi.Session) -> Iterator[Any]:
         yield lambda: session.fetch_and_set_claim(ROLES)
         yield lambda: session.set_claim_value(VERIFIED, True)
         yield lambda: session.remove_claim(ROLES)

@@ -23,8 +23,8 @@ from tallystick.integrations.starlette import (
     get_cors_expose_headers,
     get_session,
 )
-from tests.integrations.apps import SECRET, WEBSITE
 from tests.integrations.asgi import AsgiClient
+from tests.integrations.plan import SECRET, WEBSITE
 
 
 async def login(request: Request) -> Response:

@@ -34,7 +34,11 @@ class Changes:
         return Changes(tuple(cookies.values()), tuple(headers.items()))
 
     def apply_to(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """A response's headers with these changes made.
+        """A response's headers with these changes made."""
+        return [*self.merge_into(headers), *(("set-cookie", cookie.render()) for cookie in self.cookies)]
+
+    def merge_into(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The same without the cookies, for a framework that keeps those apart.
 
         Session headers are set, not added (P-34), and named in ``Access-Control-Expose-Headers`` together with what the
         app exposes already: without that a page of another origin cannot see them (spec/fdi.md 1.4).
@@ -54,7 +58,6 @@ class Changes:
         kept += set_now
         if names:
             kept.append((EXPOSE, ", ".join(reversed(names.values()))))
-        kept += [("set-cookie", cookie.render()) for cookie in self.cookies]
         if self:
             # Whatever the app says of the route: a shared cache must not hand one user's tokens to another, nor the
             # browser's own give old ones back (P-61).

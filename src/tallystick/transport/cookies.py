@@ -32,18 +32,29 @@ class Cookie:
         """What makes two cookies one to a browser."""
         return self.name, self.path, self.domain
 
-    def render(self) -> str:
-        """The header's value. Dates are always GMT (spec/fdi.md P-16)."""
-        # Rounded up, so that a token never outlives its cookie by a fraction of a second (P-21).
-        expires = formatdate(-(-self.expires_at // 1000), usegmt=True) if self.value else _EPOCH
-        parts = [f"{self.name}={quote(self.value, safe='')}", f"Path={self.path}"]
+    @property
+    def coded_value(self) -> str:
+        """The value as it is sent."""
+        return quote(self.value, safe="")
+
+    @property
+    def attributes(self) -> dict[str, str | None]:
+        """The attributes in their order; None for those without a value. Dates are always GMT (spec/fdi.md P-16)."""
+        attributes: dict[str, str | None] = {"Path": self.path}
         if self.domain is not None:
-            parts.append(f"Domain={self.domain}")
-        parts += [f"Expires={expires}", "HttpOnly"]
+            attributes["Domain"] = self.domain
+        # Rounded up, so that a token never outlives its cookie by a fraction of a second (P-21).
+        attributes["Expires"] = formatdate(-(-self.expires_at // 1000), usegmt=True) if self.value else _EPOCH
+        attributes["HttpOnly"] = None
         if self.is_secure:
-            parts.append("Secure")
-        parts.append(f"SameSite={self.same_site.capitalize()}")
-        return "; ".join(parts)
+            attributes["Secure"] = None
+        attributes["SameSite"] = self.same_site.capitalize()
+        return attributes
+
+    def render(self) -> str:
+        """The header's value."""
+        said = (name if value is None else f"{name}={value}" for name, value in self.attributes.items())
+        return "; ".join([f"{self.name}={self.coded_value}", *said])
 
 
 def read_cookie(header: str | None, name: str) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from tallystick.config import AntiCsrf
 from tallystick.errors import (
     GeneralError,
@@ -48,6 +50,17 @@ class Answer:
     body: Json
     changes: Changes = field(default_factory=Changes)
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def content(self) -> bytes:
+        """The body as it is sent."""
+        return msgspec.json.encode(self.body)
+
+    @property
+    def all_headers(self) -> list[tuple[str, str]]:
+        """The headers, with those that say what the body is."""
+        length = str(len(self.content))
+        return [*self.headers, ("content-type", "application/json; charset=utf-8"), ("content-length", length)]
 
 
 @dataclass(frozen=True, slots=True)

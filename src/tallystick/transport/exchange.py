@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from logging import getLogger
+
 from tallystick.config import Config
 from tallystick.errors import SessionError
 from tallystick.transport.changes import NO_CHANGES, Changes
 from tallystick.transport.decisions import Answer, answer_error
 from tallystick.transport.policy import Policy, make_policy
 from tallystick.transport.request import Request
+
+_logger = getLogger("tallystick")
 
 
 class Exchange:
@@ -37,4 +41,13 @@ class Exchange:
         instead (P-45)."""
         answer = answer_error(error, self.policy, self.request)
         self.add(answer.changes)
+        return answer
+
+    def answer(self, error: SessionError) -> Answer:
+        """As :meth:`note`, for an error that nobody else answers: what is broken is logged."""
+        answer = self.note(error)
+        if answer.status >= 500:
+            # The path in quotes: whoever asks may have put a line's end into it.
+            request = self.request
+            _logger.error("%s %r failed: %s", request.method, request.path, error.reason, exc_info=error)
         return answer

@@ -16,6 +16,11 @@ class Request(Protocol):
         ...
 
     @property
+    def path(self) -> str:
+        """The path within the app: without what the app is mounted at (spec/fdi.md P-38)."""
+        ...
+
+    @property
     def is_https(self) -> bool:
         """Whether the client came over TLS, as far as the server knows."""
         ...

@@ -1,18 +1,22 @@
-"""The session of one request: what it knows without asking the store (spec/fdi.md 3.7)."""
+"""The session of one request: what it knows, and what it asks of the sessions (spec/fdi.md 3.7)."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from tallystick.errors import InvalidClaims, SessionError, Unauthorised
+from tallystick.config import PUBLIC
+from tallystick.errors import InvalidClaims, Unauthorised
 from tallystick.protocol.access_token import RESERVED_CLAIMS, parse_access_token
-from tallystick.protocol.claims import SessionClaim, check_claim
+from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_claim
+from tallystick.sessions import Sessions
+from tallystick.transport.decisions import add_issuer, decide_creation, decide_verification
+from tallystick.transport.dialogue import Dialogue, ask
 from tallystick.transport.exchange import Exchange
+from tallystick.transport.request import identify_client
 from tallystick.transport.tokens import Method, attach_access_token, attach_created, clear
-from tallystick.types import CreatedSession, FoundSession, Json, RegeneratedToken, SessionInfo
+from tallystick.types import CreatedSession, FoundSession, Json, RegeneratedToken, SessionInfo, SessionInformation
 
 V = TypeVar("V")
 
@@ -22,6 +26,7 @@ class Held:
     """What a request's code holds of its session."""
 
     info: SessionInfo
+    method: Method
     access_token: str = field(repr=False)
     front_token: str | None = field(default=None, repr=False)
     """None where the client has it already."""
@@ -29,12 +34,90 @@ class Held:
     anti_csrf_token: str | None = field(default=None, repr=False)
 
 
-class SessionContent:
-    """Who is signed in, and with which tokens. Adapters add what needs the store, awaited or not."""
+def create(
+    exchange: Exchange,
+    user_id: str,
+    jwt_payload: Mapping[str, Any] | None = None,
+    session_data: Mapping[str, Any] | None = None,
+    tenant_id: str = PUBLIC,
+) -> Dialogue[Held]:
+    """Begin a session for a user who has just signed in; the response carries its tokens. The session that the client
+    has had before ends."""
+    creation = decide_creation(exchange.request, exchange.policy)
+    created = yield from ask(
+        Sessions.create_new_session,
+        user_id,
+        add_issuer(jwt_payload, exchange.policy),
+        session_data,
+        tenant_id=tenant_id,
+        enable_anti_csrf=creation.enable_anti_csrf,
+        client=identify_client(exchange.request),
+        replaces=creation.replaces,
+    )
+    exchange.add(creation.first)
+    return hand_over_created(exchange, creation.method, created)
 
-    def __init__(self, exchange: Exchange, method: Method, held: Held) -> None:
+
+def verify(
+    exchange: Exchange,
+    session_required: bool = True,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
+) -> Dialogue[Held | None]:
+    """Verify what the request brings; the response carries a replacement, if there is one. None where there is no
+    session and none is required."""
+    verification = decide_verification(
+        exchange.request,
+        exchange.policy,
+        session_required=session_required,
+        anti_csrf_check=anti_csrf_check,
+    )
+    if verification is None:
+        return None
+    found = yield from ask(
+        Sessions.get_session,
+        verification.access_token,
+        verification.anti_csrf_token,
+        verification.do_anti_csrf_check,
+        check_database=check_database,
+        override_global_claim_validators=override_global_claim_validators,
+    )
+    return _hand_over_found(exchange, verification.method, verification.access_token, found)
+
+
+def end(exchange: Exchange, held: Held) -> Dialogue[None]:
+    """End the session, and take the client's tokens away also where it was gone already (P-42)."""
+    yield from ask(Sessions.revoke_session, held.info.handle)
+    exchange.add(clear(held.method, exchange.policy))
+
+
+def hand_over_created(exchange: Exchange, method: Method, created: CreatedSession) -> Held:
+    """Have the response carry a new or refreshed session's tokens."""
+    exchange.add(attach_created(created, method, exchange.policy))
+    return Held(
+        created.session,
+        method,
+        created.access_token.token,
+        created.front_token,
+        created.refresh_token.token,
+        created.anti_csrf_token,
+    )
+
+
+def _hand_over_found(exchange: Exchange, method: Method, access_token: str, found: FoundSession) -> Held:
+    """Have the response carry a verified session's replacement, if it has one."""
+    if found.access_token is None or found.front_token is None:
+        return Held(found.session, method, access_token)
+    exchange.add(attach_access_token(found.access_token, found.front_token, method, exchange.policy))
+    return Held(found.session, method, found.access_token.token, found.front_token)
+
+
+class SessionContent:
+    """Who is signed in, and with which tokens; and the dialogues of a session. Adapters hold these, awaited or not."""
+
+    def __init__(self, exchange: Exchange, held: Held) -> None:
         self._exchange = exchange
-        self._method: Method = method
         self._held = held
 
     def get_handle(self) -> str:
@@ -84,61 +167,61 @@ class SessionContent:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(handle={self._held.info.handle!r})"
 
+    def _end(self) -> Dialogue[None]:
+        return end(self._exchange, self._held)
+
+    def _inform(self) -> Dialogue[SessionInformation]:
+        found = yield from ask(Sessions.get_session_information, self.get_handle())
+        if found is None:
+            raise _gone()
+        return found
+
+    def _update_data(self, data: Mapping[str, Any]) -> Dialogue[None]:
+        if not (yield from ask(Sessions.update_session_data, self.get_handle(), data)):
+            raise _gone()
+
+    def _merge(self, update: Mapping[str, Any]) -> Dialogue[None]:
+        yield from self._show((yield from ask(Sessions.merge_into_jwt_payload, self.get_handle(), update)))
+
+    def _fetch_and_set(self, claim: SessionClaim[Any]) -> Dialogue[None]:
+        yield from self._show((yield from ask(Sessions.fetch_and_set_claim, self.get_handle(), claim)))
+
+    def _set(self, claim: SessionClaim[Any], value: object) -> Dialogue[None]:
+        yield from self._show((yield from ask(Sessions.set_claim_value, self.get_handle(), claim, value)))
+
+    def _remove(self, claim: SessionClaim[Any]) -> Dialogue[None]:
+        yield from self._show((yield from ask(Sessions.remove_claim, self.get_handle(), claim)))
+
+    def _assert(self, validators: Sequence[SessionClaimValidator]) -> Dialogue[None]:
+        """What was fetched before claims were refused is kept."""
+        now = FoundSession(self._held.info, None)
+        try:
+            found = yield from ask(Sessions.assert_claims, now, self.get_access_token(), validators)
+        except InvalidClaims as error:
+            if error.found is None:
+                raise
+            self._take_found(error.found)
+            raise InvalidClaims(error.errors) from error
+        self._take_found(found)
+
+    def _show(self, was_there: bool) -> Dialogue[None]:
+        """Have the response carry a token that shows what has changed in the payload."""
+        if not was_there:
+            raise _gone()
+        self._take((yield from ask(Sessions.regenerate_access_token, self.get_access_token())))
+
+    def _take_found(self, found: FoundSession) -> None:
+        self._take(RegeneratedToken(found.session, found.access_token, found.front_token))
+
     def _take(self, regenerated: RegeneratedToken) -> None:
         """Go on with another payload, and have the response carry the token with it, if there is one."""
         token, front_token = regenerated.access_token, regenerated.front_token
         self._held = replace(self._held, info=regenerated.session)
         if token is not None and front_token is not None:
             self._held = replace(self._held, access_token=token.token, front_token=front_token)
-            self._exchange.add(attach_access_token(token, front_token, self._method, self._exchange.policy))
-
-    def _found(self) -> FoundSession:
-        """The session as it is now, for a check of its claims."""
-        return FoundSession(self._held.info, None)
-
-    def _take_found(self, found: FoundSession) -> None:
-        """Go on with the session as a check of its claims has left it."""
-        self._take(RegeneratedToken(found.session, found.access_token, found.front_token))
-
-    @contextmanager
-    def _noted(self) -> Generator[None, None, None]:
-        """What an error clears is cleared whoever answers it; what was fetched before claims were refused is kept."""
-        try:
-            yield
-        except InvalidClaims as error:
-            if error.found is None:
-                raise
-            self._take_found(error.found)
-            raise InvalidClaims(error.errors) from error
-        except SessionError as error:
-            self._exchange.note(error)
-            raise
-
-    def _clear(self) -> None:
-        """Have the response take the client's tokens away, also where the session was gone already (P-42)."""
-        self._exchange.add(clear(self._method, self._exchange.policy))
+            self._exchange.add(attach_access_token(token, front_token, self._held.method, self._exchange.policy))
 
 
-def hand_over_created(exchange: Exchange, method: Method, created: CreatedSession) -> Held:
-    """Have the response carry a new or refreshed session's tokens."""
-    exchange.add(attach_created(created, method, exchange.policy))
-    return Held(
-        created.session,
-        created.access_token.token,
-        created.front_token,
-        created.refresh_token.token,
-        created.anti_csrf_token,
-    )
-
-
-def hand_over_found(exchange: Exchange, method: Method, access_token: str, found: FoundSession) -> Held:
-    """Have the response carry a verified session's replacement, if it has one."""
-    if found.access_token is None or found.front_token is None:
-        return Held(found.session, access_token)
-    exchange.add(attach_access_token(found.access_token, found.front_token, method, exchange.policy))
-    return Held(found.session, found.access_token.token, found.front_token)
-
-
-def gone() -> Unauthorised:
+def _gone() -> Unauthorised:
     """The session of this very request has ended meanwhile."""
     return Unauthorised("the session has ended", reason="no_session")

@@ -1,0 +1,318 @@
+"""Sessions in any ASGI app: Starlette, FastAPI, Litestar, Quart, Falcon, or none of them.
+
+::
+
+    app = SessionMiddleware(app, sessions=AsyncSessions("sqlite:///sessions.db"))
+
+    session = await get_session(scope)      # or a framework's own request, if that has its scope in .scope
+
+The middleware answers ``POST /auth/session/refresh``, ``POST /auth/signout`` and ``GET /auth/jwt/jwks.json`` itself,
+makes the changes to every other response that its session asks for, and turns :class:`SessionError` into the right
+answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, overload
+
+from tallystick.aio import AsyncSessions
+from tallystick.config import PUBLIC
+from tallystick.errors import GeneralError, SessionError
+from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator
+from tallystick.transport.changes import Changes
+from tallystick.transport.cors import get_all_cors_headers, get_cors_expose_headers
+from tallystick.transport.decisions import Answer
+from tallystick.transport.dialogue import Dialogue, Question, check_sessions, hold_async
+from tallystick.transport.exchange import Exchange
+from tallystick.transport.routes import Routes
+from tallystick.transport.session import Held, SessionContent, create, verify
+from tallystick.types import Json
+
+__all__ = [
+    "Session",
+    "SessionMiddleware",
+    "create_new_session",
+    "get_all_cors_headers",
+    "get_cors_expose_headers",
+    "get_session",
+]
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+_RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+_SCOPE_KEY: Final = "tallystick"
+
+
+class HasScope(Protocol):
+    """A framework's request."""
+
+    @property
+    def scope(self) -> Scope:
+        """The ASGI scope that it was made of."""
+        ...
+
+
+class ScopeRequest:
+    """A request as transport sees it. Headers are looked up, not parsed: most routes need none."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    @property
+    def method(self) -> str:
+        method: str = self._scope["method"]
+        return method
+
+    @property
+    def path(self) -> str:
+        path: str = self._scope["path"]
+        root: str = self._scope.get("root_path", "")
+        return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+    @property
+    def is_https(self) -> bool:
+        return bool(self._scope.get("scheme") == "https")
+
+    @property
+    def address(self) -> str | None:
+        client: tuple[str, int] | None = self._scope.get("client")
+        return client[0] if client else None
+
+    def header(self, name: str) -> str | None:
+        wanted = name.encode("ascii")
+        values = [value for key, value in self._scope["headers"] if key == wanted]
+        if not values:
+            return None
+        # HTTP/2 may split the Cookie header (RFC 9113 section 8.2.3).
+        return (b"; ".join(values) if name == "cookie" else values[0]).decode("latin-1")
+
+
+class Session(SessionContent):
+    """The session of one request. What only looks at the token answers at once; what needs the store is awaited and
+    raises :class:`Unauthorised` where the session has ended meanwhile."""
+
+    def __init__(self, slot: Slot, held: Held) -> None:
+        super().__init__(slot.exchange, held)
+        self._slot = slot
+
+    async def revoke_session(self) -> None:
+        """End the session and take the client's tokens away."""
+        await self._slot.hold(self._end())
+
+    async def get_session_data_from_database(self) -> Json:
+        """The session's data."""
+        return (await self._slot.hold(self._inform())).session_data
+
+    async def get_time_created(self) -> int:
+        """When the session was created, in ms since the epoch."""
+        return (await self._slot.hold(self._inform())).time_created
+
+    async def get_expiry(self) -> int:
+        """When the session ends unless it is used, in ms since the epoch."""
+        return (await self._slot.hold(self._inform())).expiry
+
+    async def update_session_data_in_database(self, data: Mapping[str, Any]) -> None:
+        """Replace the session's data, whole."""
+        await self._slot.hold(self._update_data(data))
+
+    async def fetch_and_set_claim(self, claim: SessionClaim[Any]) -> None:
+        """Fetch a claim and put it into the payload. As with all that changes the payload, the response carries a token
+        that shows it."""
+        await self._slot.hold(self._fetch_and_set(claim))
+
+    async def set_claim_value(self, claim: SessionClaim[V], value: V) -> None:
+        """Put a claim's value into the payload."""
+        await self._slot.hold(self._set(claim, value))
+
+    async def remove_claim(self, claim: SessionClaim[Any]) -> None:
+        """Take a claim out of the payload."""
+        await self._slot.hold(self._remove(claim))
+
+    async def assert_claims(self, validators: Sequence[SessionClaimValidator]) -> None:
+        """Check claims, after those that are missing or too old were fetched. Raises :class:`InvalidClaims`."""
+        await self._slot.hold(self._assert(validators))
+
+    async def merge_into_access_token_payload(self, update: Mapping[str, Any]) -> None:
+        """Merge into the top level of the JWT payload; a null value removes a key. The client gets a token that shows
+        it with this response (unless its token has expired meanwhile: then with the next refresh)."""
+        await self._slot.hold(self._merge(update))
+
+
+class Slot:
+    """What a middleware leaves with the request for the app's own code: how to ask the sessions on its behalf."""
+
+    __slots__ = ("_answer", "exchange")
+
+    def __init__(self, exchange: Exchange, answer: Callable[[Question], Awaitable[Any]]) -> None:
+        self.exchange = exchange
+        self._answer = answer
+
+    async def hold(self, dialogue: Dialogue[T]) -> T:
+        """Ask what ``dialogue`` asks."""
+        return await hold_async(self.exchange, dialogue, self._answer)
+
+    async def create_new_session(
+        self,
+        user_id: str,
+        jwt_payload: Mapping[str, Any] | None,
+        session_data: Mapping[str, Any] | None,
+        tenant_id: str,
+    ) -> Session:
+        """See :func:`create_new_session`."""
+        return Session(self, await self.hold(create(self.exchange, user_id, jwt_payload, session_data, tenant_id)))
+
+    async def get_session(
+        self,
+        session_required: bool,
+        anti_csrf_check: bool | None,
+        check_database: bool,
+        override: OverrideValidators | None,
+    ) -> Session | None:
+        """See :func:`get_session`."""
+        held = await self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database, override))
+        return None if held is None else Session(self, held)
+
+
+class SessionMiddleware:
+    """Pure ASGI middleware. Add the CORS layer after it, so that its own answers get CORS headers too."""
+
+    def __init__(self, app: ASGIApp, sessions: AsyncSessions) -> None:
+        self.app = app
+        self.sessions = check_sessions(sessions, AsyncSessions, type(self).__name__)
+        self.routes = Routes(sessions.config)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange(ScopeRequest(scope), self.sessions.config)
+        scope[_SCOPE_KEY] = slot = Slot(exchange, self._answer)
+        has_started = False
+
+        async def send_changed(message: Message) -> None:
+            nonlocal has_started
+            if message["type"] == "http.response.start":
+                has_started = True
+                if exchange.changes:
+                    message["headers"] = _change(message.get("headers", ()), exchange.changes)
+            await send(message)
+
+        route = self.routes.find(exchange.request)
+        try:
+            if route is None:
+                await self.app(scope, receive, send_changed)
+                return
+            answer = await slot.hold(route(exchange))
+        except SessionError as error:
+            if has_started:
+                raise
+            answer = exchange.answer(error)
+        await _respond(answer, send_changed)
+
+    async def _answer(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
+        return await question.put_to(self.sessions)
+
+
+async def create_new_session(
+    request: HasScope | Scope,
+    user_id: str,
+    jwt_payload: Mapping[str, Any] | None = None,
+    session_data: Mapping[str, Any] | None = None,
+    *,
+    tenant_id: str = PUBLIC,
+) -> Session:
+    """Sign a user in whom the app has just authenticated. The response to ``request`` carries the tokens. The session
+    that the client has had before ends: whatever was planted or copied of it is worth nothing any more."""
+    scope = _scope(request)
+    return _remember(scope, await _slot(scope).create_new_session(user_id, jwt_payload, session_data, tenant_id))
+
+
+@overload
+async def get_session(
+    request: HasScope | Scope,
+    session_required: Literal[True] = True,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
+) -> Session: ...
+
+
+@overload
+async def get_session(
+    request: HasScope | Scope,
+    session_required: bool,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
+) -> Session | None: ...
+
+
+async def get_session(
+    request: HasScope | Scope,
+    session_required: bool = True,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
+) -> Session | None:
+    """The verified session of a request; None where there is none and ``session_required`` is false.
+
+    ``anti_csrf_check`` None checks all methods but GET. ``check_database`` asks the store whether the session still is.
+    ``override_global_claim_validators`` makes this route's claim validators of the sessions' own and the session.
+    Raises :class:`Unauthorised`, :class:`TryRefreshToken` or :class:`InvalidClaims`, which the middleware answers.
+    """
+    scope = _scope(request)
+    return _remember(
+        scope,
+        await _slot(scope).get_session(
+            session_required, anti_csrf_check, check_database, override_global_claim_validators
+        ),
+    )
+
+
+def _scope(request: HasScope | Scope) -> Scope:
+    # Not by its type: a Starlette request is a mapping too.
+    given: Any = request
+    scope: Scope = getattr(given, "scope", given)
+    return scope
+
+
+def _slot(scope: Scope) -> Slot:
+    slot = scope.get(_SCOPE_KEY)
+    if not isinstance(slot, Slot):
+        raise GeneralError(
+            "there is no SessionMiddleware around this route: app.add_middleware(SessionMiddleware, sessions=...), "
+            "or app = SessionMiddleware(app, sessions=...)",
+            reason="no_middleware",
+        )
+    return slot
+
+
+def _remember(scope: Scope, session: T) -> T:
+    """Leave the session where the app's other code finds it, ``request.state.session`` in Starlette; None too, so that
+    nothing has to ask whether it is set (P-41)."""
+    scope.setdefault("state", {})["session"] = session
+    return session
+
+
+def _change(headers: Iterable[tuple[bytes, bytes]], changes: Changes) -> _RawHeaders:
+    return _encode(changes.apply_to((key.decode("latin-1"), value.decode("latin-1")) for key, value in headers))
+
+
+def _encode(headers: Iterable[tuple[str, str]]) -> _RawHeaders:
+    return [(key.encode("latin-1"), value.encode("latin-1")) for key, value in headers]
+
+
+async def _respond(answer: Answer, send: Send) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": _encode(answer.all_headers)})
+    await send({"type": "http.response.body", "body": answer.content})

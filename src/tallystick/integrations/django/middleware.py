@@ -1,0 +1,116 @@
+"""The middleware: one class for both kinds of server, which Django need not wrap for either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http.cookies import Morsel
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from asgiref.sync import markcoroutinefunction
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpResponse
+
+from tallystick.errors import SessionError
+from tallystick.integrations.django.requests import attach, attached_to, is_async
+from tallystick.transport.changes import Changes
+from tallystick.transport.cookies import Cookie
+from tallystick.transport.decisions import Answer
+from tallystick.transport.routes import Routes
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+    from tallystick.integrations.django.apps import TallystickConfig
+
+GetResponse: TypeAlias = Callable[["HttpRequest"], Any]
+
+
+class SessionMiddleware:
+    """Serves ``POST /auth/session/refresh``, ``POST /auth/signout`` and ``GET /auth/jwt/jwks.json`` itself, makes the
+    changes to every other response that its session asks for, and answers :class:`SessionError` from a view.
+
+    It stands below the CORS layer, so that its own answers get CORS headers too. It does not matter on which side of
+    ``django.contrib.sessions`` or ``CsrfViewMiddleware`` it stands: that checks views, and its routes are none.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self._is_async = is_async(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+        app = _find_app()
+        self.sessions = app.async_sessions if self._is_async else app.sessions
+        self.routes = Routes(self.sessions.config)
+
+    def __call__(self, request: HttpRequest) -> Any:  # noqa: ANN401 - a response, or an awaitable of it
+        """Serve one request."""
+        if self._is_async:
+            return self._serve_async(request)
+        attached = attach(request, self.sessions)
+        exchange = attached.exchange
+        route = self.routes.find(exchange.request)
+        if route is None:
+            response = self.get_response(request)
+        else:
+            try:
+                response = _respond(attached.slot().hold(route(exchange)))
+            except SessionError as error:
+                response = _respond(exchange.answer(error))
+        return _change(response, exchange.changes)
+
+    async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
+        attached = attach(request, self.sessions)
+        exchange = attached.exchange
+        route = self.routes.find(exchange.request)
+        if route is None:
+            response = await self.get_response(request)
+        else:
+            try:
+                response = _respond(await attached.async_slot().hold(route(exchange)))
+            except SessionError as error:
+                response = _respond(exchange.answer(error))
+        return _change(response, exchange.changes)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer what a view raised, if it is ours."""
+        if isinstance(exception, SessionError):
+            return _respond(attached_to(request).exchange.answer(exception))
+        return None
+
+
+def _find_app() -> TallystickConfig:
+    try:
+        return cast("TallystickConfig", apps.get_app_config("tallystick"))
+    except LookupError as error:
+        raise ImproperlyConfigured('add "tallystick.integrations.django" to INSTALLED_APPS') from error
+
+
+def _respond(answer: Answer) -> HttpResponse:
+    return HttpResponse(answer.content, status=answer.status, headers=dict(answer.all_headers))
+
+
+def _change(response: HttpResponseBase, changes: Changes) -> HttpResponseBase:
+    if changes:
+        merged = changes.merge_into(response.items())
+        for name in [name for name, _ in response.items()]:
+            del response[name]
+        for name, value in merged:
+            response[name] = value
+        for cookie in changes.cookies:
+            # Django keeps one cookie of a name, by the key; what is sent is the morsel's own.
+            key = cookie.name if cookie.name not in response.cookies else repr(cookie.place)
+            response.cookies[key] = _morsel(cookie)
+    return response
+
+
+def _morsel(cookie: Cookie) -> Morsel[str]:
+    morsel: Morsel[str] = Morsel()
+    morsel.set(cookie.name, cookie.value, cookie.coded_value)
+    for name, value in cookie.attributes.items():
+        morsel[name] = value or True
+    return morsel

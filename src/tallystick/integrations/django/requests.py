@@ -1,0 +1,175 @@
+"""What the middleware leaves with a request, and the session that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
+
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+
+from tallystick.aio import AsyncSessions
+from tallystick.config import PUBLIC
+from tallystick.errors import GeneralError
+from tallystick.integrations import asgi, wsgi
+from tallystick.integrations.asgi import Scope, ScopeRequest
+from tallystick.integrations.wsgi import EnvironRequest, Session
+from tallystick.protocol.claims import OverrideValidators
+from tallystick.sessions import Sessions
+from tallystick.transport.dialogue import Question
+from tallystick.transport.exchange import Exchange
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+T = TypeVar("T")
+
+_SESSION: Final = "tallystick"
+_ATTACHED: Final = "_tallystick"
+
+
+class _DjangoRequest:
+    """A request as transport sees it."""
+
+    __slots__ = ("_given", "_request")
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        # The server's own words: under ASGI, Django joins the cookies that HTTP/2 has split with commas.
+        scope: Scope | None = getattr(request, "scope", None)
+        self._given = EnvironRequest(request.META) if scope is None else ScopeRequest(scope)
+
+    @property
+    def method(self) -> str:
+        return self._request.method or ""
+
+    @property
+    def path(self) -> str:
+        return self._request.path_info
+
+    @property
+    def is_https(self) -> bool:
+        return self._request.is_secure()  # which knows SECURE_PROXY_SSL_HEADER
+
+    @property
+    def address(self) -> str | None:
+        return self._given.address
+
+    def header(self, name: str) -> str | None:
+        return self._given.header(name)
+
+
+class Attached:
+    """One request's exchange, and how to ask the sessions on its behalf.
+
+    The server decides which facade there is, and the view whether it is awaited; all four pairs work, and none starts
+    an event loop: under ASGI a sync view's thread has its questions answered by the server's own loop, and under WSGI
+    an async view, for which Django has made a loop, has them answered by the server's own thread.
+    """
+
+    __slots__ = ("_sessions", "exchange")
+
+    def __init__(self, request: HttpRequest, sessions: Sessions | AsyncSessions) -> None:
+        self.exchange = Exchange(_DjangoRequest(request), sessions.config)
+        self._sessions = sessions
+
+    def slot(self) -> wsgi.Slot:
+        """For code that waits."""
+        is_awaited = isinstance(self._sessions, AsyncSessions)
+        return wsgi.Slot(self.exchange, async_to_sync(self._await) if is_awaited else self._put)
+
+    def async_slot(self) -> asgi.Slot:
+        """For code that awaits."""
+        is_awaited = isinstance(self._sessions, AsyncSessions)
+        return asgi.Slot(self.exchange, self._await if is_awaited else sync_to_async(self._put))
+
+    def _put(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
+        return question.put_to(self._sessions)
+
+    async def _await(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
+        return await question.put_to(self._sessions)
+
+
+def is_async(function: Callable[..., object]) -> bool:
+    """Whether calling it gives an awaitable. Python 3.11's own ``inspect`` does not know functions that were marked."""
+    return iscoroutinefunction(function)  # pyright: ignore[reportDeprecated] - which asgiref sees to
+
+
+def attach(request: HttpRequest, sessions: Sessions | AsyncSessions) -> Attached:
+    """Leave with a request what its views will ask for."""
+    attached = Attached(request, sessions)
+    setattr(request, _ATTACHED, attached)
+    remember(request, None)  # P-41
+    return attached
+
+
+def attached_to(request: HttpRequest) -> Attached:
+    """What the middleware left. Raises :class:`GeneralError` (``no_middleware``) where there is none."""
+    attached = getattr(request, _ATTACHED, None)
+    if not isinstance(attached, Attached):
+        raise GeneralError(
+            'there is no SessionMiddleware around this view: add "tallystick.integrations.django.SessionMiddleware" '
+            "to MIDDLEWARE",
+            reason="no_middleware",
+        )
+    return attached
+
+
+def remember(request: HttpRequest, session: T) -> T:
+    """Leave the session in ``request.tallystick``; of a request of Django REST framework, in the one within too, which
+    is the middleware's and other code's (P-37)."""
+    setattr(request, _SESSION, session)
+    inner = getattr(request, "_request", None)
+    if inner is not None:
+        setattr(inner, _SESSION, session)
+    return session
+
+
+def create_new_session(
+    request: HttpRequest,
+    user_id: str,
+    jwt_payload: Mapping[str, Any] | None = None,
+    session_data: Mapping[str, Any] | None = None,
+    *,
+    tenant_id: str = PUBLIC,
+) -> Session:
+    """Sign a user in whom the app has just authenticated. The response to ``request`` carries the tokens."""
+    slot = attached_to(request).slot()
+    return remember(request, slot.create_new_session(user_id, jwt_payload, session_data, tenant_id))
+
+
+@overload
+def get_session(
+    request: HttpRequest,
+    session_required: Literal[True] = True,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
+) -> Session: ...
+
+
+@overload
+def get_session(
+    request: HttpRequest,
+    session_required: bool,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
+) -> Session | None: ...
+
+
+def get_session(
+    request: HttpRequest,
+    session_required: bool = True,
+    anti_csrf_check: bool | None = None,
+    check_database: bool = False,
+    override_global_claim_validators: OverrideValidators | None = None,
+) -> Session | None:
+    """The verified session of a request; None where there is none and ``session_required`` is false.
+
+    ``anti_csrf_check`` None checks all methods but GET. ``check_database`` asks the store whether the session still is.
+    Raises :class:`Unauthorised` or :class:`TryRefreshToken`, which the middleware answers.
+    """
+    slot = attached_to(request).slot()
+    return remember(
+        request, slot.get_session(session_required, anti_csrf_check, check_database, override_global_claim_validators)
+    )

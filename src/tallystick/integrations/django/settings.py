@@ -1,0 +1,46 @@
+"""``settings.TALLYSTICK``: what the facades take, in capitals, as Django writes its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, Final, cast
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from tallystick.config import Config
+
+NAME: Final = "TALLYSTICK"
+FACADE_NAMES: Final = ("url", "secret", "migrate", "clock", "entropy", "on_token_theft", "claim_validators")
+_NAMES: Final = (*FACADE_NAMES, *(field.name for field in fields(Config)))
+
+
+def read_arguments() -> dict[str, Any]:
+    """The facades' arguments. Raises ``ImproperlyConfigured``, naming what is wrong."""
+    given = read_settings()
+    if given is None:
+        raise ImproperlyConfigured(f'{NAME} must be a dict, such as {{"URL": "sqlite:///sessions.db"}}')
+    arguments, unknown = split(given)
+    if unknown:
+        raise ImproperlyConfigured("; ".join(unknown))
+    return arguments
+
+
+def read_settings() -> Mapping[str, Any] | None:
+    """The dict as it is; None where there is none."""
+    found = getattr(settings, NAME, None)
+    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else None
+
+
+def split(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The arguments, and what is to be said of each name that is none."""
+    arguments = {name: given[name.upper()] for name in _NAMES if name.upper() in given}
+    known = [name.upper() for name in _NAMES]
+    unknown: list[str] = []
+    for name in given:
+        if name not in known:
+            close = get_close_matches(str(name).upper(), known, 1)
+            unknown.append(f"{NAME} has no {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+    return arguments, unknown
