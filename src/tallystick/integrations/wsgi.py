@@ -140,7 +140,10 @@ class Slot:
 
     def get_session(self, session_required: bool, anti_csrf_check: bool | None, check_database: bool) -> Session | None:
         """See :func:`get_session`."""
-        held = self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database))
+        return self.session_of(self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database)))
+
+    def session_of(self, held: Held | None) -> Session | None:
+        """What a request's code sees of what the request holds."""
         return None if held is None else Session(self, held)
 
 
