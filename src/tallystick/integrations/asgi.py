@@ -180,6 +180,10 @@ class Slot:
     ) -> Session | None:
         """See :func:`get_session`."""
         held = await self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database, override))
+        return self.session_of(held)
+
+    def session_of(self, held: Held | None) -> Session | None:
+        """What a request's code sees of what the request holds."""
         return None if held is None else Session(self, held)
 
 

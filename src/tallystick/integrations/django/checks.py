@@ -85,7 +85,7 @@ def _pop_refused(others: dict[str, Any]) -> Iterator[str]:
             name = error.message.partition(" ")[0]
             yield error.message
             if others.pop(name, None) is None:
-                return
+                others.clear()  # a default does not go with what was given, so which one to leave out is not known
         else:
             return
 

@@ -8,8 +8,9 @@ from functools import wraps
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from tallystick.integrations.django.requests import attached_to, get_session, is_async, remember
+from tallystick.integrations.django.requests import attached_to, is_async, remember
 from tallystick.protocol.claims import OverrideValidators
+from tallystick.transport.session import verify
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -39,11 +40,19 @@ def verify_session(
             return await response if isawaitable(response) else response
 
         def verified(request: HttpRequest, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+            # The dispatch of a class with async handlers is a plain function that gives a coroutine. Under ASGI it is
+            # called in the event loop; under WSGI before there is one, and what it gives has not begun.
             if _is_in_event_loop():
-                # The dispatch of a class with async handlers: a plain function that gives a coroutine.
                 return verified_async(request, *args, **kwargs)
-            get_session(request, session_required, anti_csrf_check, check_database, override_global_claim_validators)
-            return view(request, *args, **kwargs)
+            attached = attached_to(request)
+            slot = attached.slot()
+            override = override_global_claim_validators
+            held = slot.hold(verify(attached.exchange, session_required, anti_csrf_check, check_database, override))
+            remember(request, slot.session_of(held))
+            response = view(request, *args, **kwargs)
+            if isawaitable(response):
+                remember(request, attached.async_slot().session_of(held))
+            return response
 
         return cast("View", wraps(view)(verified_async if is_async(view) else verified))
 
