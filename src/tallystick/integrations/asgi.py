@@ -151,9 +151,8 @@ class Slot:
         self, session_required: bool, anti_csrf_check: bool | None, check_database: bool
     ) -> Session | None:
         """See :func:`get_session`."""
-        return self.session_of(
-            await self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database))
-        )
+        held = await self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database))
+        return self.session_of(held)
 
     def session_of(self, held: Held | None) -> Session | None:
         """What a request's code sees of what the request holds."""

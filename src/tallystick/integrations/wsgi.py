@@ -140,7 +140,8 @@ class Slot:
 
     def get_session(self, session_required: bool, anti_csrf_check: bool | None, check_database: bool) -> Session | None:
         """See :func:`get_session`."""
-        return self.session_of(self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database)))
+        held = self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database))
+        return self.session_of(held)
 
     def session_of(self, held: Held | None) -> Session | None:
         """What a request's code sees of what the request holds."""
