@@ -227,6 +227,15 @@ def test_session_data_is_kept_and_replaced_whole(browser: Browser):
     assert browser.get("/data").json == {"cart": ["tea"]}
 
 
+def test_a_session_tells_when_it_was_created_and_when_it_ends(serve: Serve):
+    served = serve()
+    browser = served.browser()
+    start = served.clock()
+    browser.sign_in()
+    served.clock.advance(timedelta(minutes=1))
+    assert browser.get("/times").json == {"created": start, "expiry": start + 100 * 86_400_000}
+
+
 def test_data_of_a_session_that_has_ended_meanwhile_is_unauthorised(browser: Browser):
     handle = browser.sign_in().json["handle"]
     browser.post(f"/elsewhere/{handle}")

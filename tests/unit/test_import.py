@@ -14,6 +14,8 @@ NOT_LOADED = [
     "alembic",
     "starlette",
     "fastapi",
+    "flask",
+    "django",
     "typer",
     "rich",
     "psycopg",
@@ -41,8 +43,12 @@ def run_python(code: str) -> str:
         "import tallystick.testing",
         "from tallystick import Sessions; s = Sessions('memory://', secret='s' * 32); "
         "s.get_session(s.create_new_session('u').access_token.token)",
+        "from tallystick import Sessions; s = Sessions('memory://', secret='s' * 32); "
+        "from tallystick.integrations.wsgi import *; "
+        "app = SessionMiddleware(lambda e, r: create_new_session(e, 'u') and r('200 OK', []) or [], s); "
+        "list(app({'REQUEST_METHOD': 'POST', 'PATH_INFO': '/login'}, lambda *args: None))",
     ],
-    ids=["import", "import testing", "a session in memory"],
+    ids=["import", "import testing", "a session in memory", "a session over WSGI"],
 )
 def test_no_framework_no_driver_and_no_event_loop_is_loaded(code):
     loaded = run_python(f"import sys; {code}; print(*sys.modules)").split()
