@@ -5,30 +5,47 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.model.symbols import FORGOTTEN, SKEW, STEP, Access, Answer, Request, Row, Token, World, token, tokens_of
+from tests.model.symbols import FORGOTTEN, SKEW, STEP, Access, Answer, Pair, Request, Row, Token, World, token, tokens_of
 
 _STRAY = 60
 """The number of every child that is known by its access token alone: it can never be the line."""
+_DEAD = token(0, FORGOTTEN, 0)
+"""All tokens that can never be a line again, see :func:`_is_dead`."""
 _FAR = 2
 """Generations further apart than this are as good as this far apart: tokens so old are dead."""
 
 
 def normalise(world: World) -> World:
     """The world with its tokens renamed, and sorted where order says nothing."""
-    generations = _generations(world)
+    lines = _lines(world)
+    generations = _generations(world, lines)
     ordered = _sort(world, generations)
-    names = _names(ordered, generations)
+    names = _names(ordered, lines, generations)
     is_named = all(old is new for old, new in names.items())
     if not is_named or any(old != new for old, new in generations.items()):
         ordered = _rename(ordered, names, generations)
     return _sort_network(ordered)
 
 
-def _generations(world: World) -> dict[int, int]:
-    present = {t.generation for t in tokens_of(world)}
+def _lines(world: World) -> set[Token]:
+    """What the row says is the line or was it before, and what some server still believes to be so."""
+    rows = [world.row]
+    for request in world.network:
+        rows += [answer for answer in request.process.answers if isinstance(answer, Row)]
+    lines = {line for row in rows if row is not None for line in (row.line, row.previous) if line is not None}
+    lines.discard(FORGOTTEN)
+    return lines
+
+
+def _is_dead(t: Token, world: World, lines: set[Token]) -> bool:
+    """Whether a token is neither a line nor a line's child, and not ahead: it will never be either."""
+    return t not in lines and t.parent not in lines and (world.row is None or t.generation <= world.row.generation)
+
+
+def _generations(world: World, lines: set[Token]) -> dict[int, int]:
+    present = {t.generation for t in tokens_of(world) if not _is_dead(t, world, lines)}
     if world.row is not None:
         present.add(world.row.generation)
-    present.discard(FORGOTTEN.generation)
     mapped: dict[int, int] = {}
     before = after = 0
     for generation in sorted(present):
@@ -55,8 +72,12 @@ def _sort(world: World, generations: dict[int, int]) -> World:
     network = tuple(sorted(world.network, key=lambda request: _request_key(request, describe)))
     if world.theft is None:
         return world._replace(answers=answers, network=network)
-    bag = sorted(world.theft.bag, key=lambda x: (x.depth, describe(x.refresh), *_access_key(x.access, describe)))
-    return world._replace(answers=answers, network=network, theft=world.theft._replace(bag=tuple(bag)))
+
+    def bag(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+        return tuple(sorted(pairs, key=lambda x: (x.depth, describe(x.refresh), *_access_key(x.access, describe))))
+
+    theft = world.theft._replace(victim=bag(world.theft.victim), thief=bag(world.theft.thief))
+    return world._replace(answers=answers, network=network, theft=theft)
 
 
 def _sort_network(world: World) -> World:
@@ -76,12 +97,12 @@ def _sort_network(world: World) -> World:
 
 def _answer_key(answer: Answer, describe: Callable[[Token], int]) -> list[int]:
     refresh = -1 if answer.refresh is None else describe(answer.refresh)
-    return [answer.age, answer.depth, refresh, *_access_key(answer.access, describe)]
+    return [answer.age, refresh, *_access_key(answer.access, describe)]
 
 
 def _request_key(request: Request, describe: Callable[[Token], int]) -> list[int]:
     process = request.process
-    key = [request.holder, request.age, request.depth, process.operation, process.server, process.started]
+    key = [request.age, process.operation, process.server, process.started]
     presented = process.presented
     key += [describe(presented)] if isinstance(presented, Token) else _access_key(presented, describe)
     for answer in process.answers:
@@ -101,39 +122,37 @@ def _access_key(access: Access, describe: Callable[[Token], int]) -> tuple[int, 
 
 
 def _holdable(world: World) -> set[Token]:
-    """The tokens that are, were or may yet be a line: those of rows, of the jar, in flight or in a bag."""
+    """The refresh tokens that somebody has, or that are in flight."""
     found = {world.refresh}
-    rows = [world.row]
     for request in world.network:
-        rows += [answer for answer in request.process.answers if isinstance(answer, Row)]
         if isinstance(request.process.presented, Token):
             found.add(request.process.presented)
-    for row in rows:
-        if row is not None:
-            found.add(row.line)
-            if row.previous is not None:
-                found.add(row.previous)
     found.update(answer.refresh for answer in world.answers if answer.refresh is not None)
     if world.theft is not None:
-        found.update(loot.refresh for loot in world.theft.bag)
+        found.update(pair.refresh for pair in (*world.theft.victim, *world.theft.thief))
     return found
 
 
-def _names(world: World, generations: dict[int, int]) -> dict[Token, Token]:
-    holdable = _holdable(world)
+def _names(world: World, lines: set[Token], generations: dict[int, int]) -> dict[Token, Token]:
+    holdable = _holdable(world) | lines
     names = {FORGOTTEN: FORGOTTEN}
     children: dict[tuple[int, Token | None], int] = {}
 
     def name(t: Token) -> Token:
         if t not in names:
-            parent = t.parent
-            above = None if parent is None else (name(parent) if parent in holdable else FORGOTTEN)
-            generation = generations[t.generation]
-            number = children.get((generation, above), 0) if t in holdable else _STRAY
-            if t in holdable:
-                children[generation, above] = number + 1
-            names[t] = token(generation, above, number)
+            names[t] = _DEAD if _is_dead(t, world, lines) else rename(t)
         return names[t]
+
+    def rename(t: Token) -> Token:
+        above = None if t.parent is None else (name(t.parent) if t.parent in holdable else FORGOTTEN)
+        if above is _DEAD:
+            above = FORGOTTEN
+        generation = generations[t.generation]
+        if t not in holdable:
+            return token(generation, above, _STRAY)
+        number = children.get((generation, above), 0)
+        children[generation, above] = number + 1
+        return token(generation, above, number)
 
     for mentioned in tokens_of(world):
         name(mentioned)

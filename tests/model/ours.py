@@ -8,7 +8,6 @@ symbol stands for is an error. Nothing is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import shake_256
@@ -86,7 +85,6 @@ class Product:
         self._access_texts: dict[Access, str] = {}
         self._looks: dict[Process, Outcome | None] = {}
         self._steps: dict[tuple[Row | None, Process, int], tuple[Row | None, Process | Outcome]] = {}
-        self._representatives: dict[Any, Process] = {}
         self._begun = self._begin(store)
 
     # Scheme
@@ -118,16 +116,21 @@ class Product:
         store = MemoryStore()
         if row is not None:
             store.insert_session(self.row_of(row))
-        flow = self._flow(process, number)
-        call = next(flow)
-        for answer in process.answers:
-            call = flow.send(self.row_of(answer) if isinstance(answer, Row) else answer)
-        assert isinstance(call, Call)
+        flow, call = self._resume(process, number)
         answer = getattr(store, call.method)(*call.args)
         known = self._row_symbol(answer) if isinstance(answer, SessionRow) else answer
         stage = self._go_on(flow, process._replace(answers=(*process.answers, known)), answer, number)
         left = store.load_session(self._deployment.app_id, self._real_row.handle)
         return None if left is None else self._row_symbol(left), stage
+
+    def _resume(self, process: Process, number: int) -> tuple[Flow[Any], Call]:
+        """The process's flow and the call that it is about to make."""
+        flow = self._flow(process, number)
+        call = next(flow)
+        for answer in process.answers:
+            call = flow.send(self.row_of(answer) if isinstance(answer, Row) else answer)
+        assert isinstance(call, Call), "a flow has other work than store calls to do"
+        return flow, call
 
     def _go_on(self, flow: Flow[Any], process: Process, answer: object, number: int) -> Process | Outcome:
         """What becomes of a process that gets its last answer. One that asks what it asked first has lost a race."""
@@ -138,15 +141,30 @@ class Product:
         except SessionError as error:
             return _refusal(error)
         begun_anew = process._replace(answers=())
-        if call == next(self._flow(begun_anew, number)):
+        if call == self._resume(begun_anew, number)[1]:
             return begun_anew
-        return self._alike(process, flow, call, number)
+        return self._simplify(process, number)
 
-    def _alike(self, process: Process, flow: Flow[Any], call: Call, number: int) -> Process:
-        """Of all processes that are about to make this call and will end alike if it succeeds, the first one met."""
-        if_done = self._go_on(flow, process, True, number)  # noqa: FBT003
-        key = process._replace(answers=()), call, if_done
-        return self._representatives.setdefault(key, process)
+    def _simplify(self, process: Process, number: int) -> Process:
+        """The process with as little in the row that it has loaded as will make no difference to what it does next and
+        to how it ends if that succeeds."""
+        loaded = process.answers[-1]
+        if isinstance(loaded, Row):
+            plans = self._plan(process, number)
+            for previous in (None, loaded.previous):
+                for used in (None, loaded.used):
+                    simple = loaded._replace(previous=previous, used=used)
+                    simpler = process._replace(answers=(*process.answers[:-1], simple))
+                    if self._plan(simpler, number) == plans:
+                        return simpler
+        return process
+
+    def _plan(self, process: Process, number: int) -> tuple[Call | None, Process | Outcome]:
+        try:
+            flow, call = self._resume(process, number)
+        except (StopIteration, SessionError):
+            return None, process
+        return call, self._go_on(flow, process._replace(answers=(*process.answers, True)), True, number)
 
     # Symbols to real things
 

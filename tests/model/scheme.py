@@ -32,3 +32,11 @@ class Scheme(Protocol):
         """Let a server make its next call of the store, which holds ``row``, and go on up to the one after that or to
         the end. A token that it mints is child ``number`` of the one presented."""
         ...
+
+
+def run(scheme: Scheme, row: Row | None, process: Process, number: int = 0) -> tuple[Row | None, Outcome]:
+    """Carry out a request while nothing else happens."""
+    stage: Process | Outcome = process
+    while isinstance(stage, Process):
+        row, stage = scheme.step(row, stage, number)
+    return row, stage

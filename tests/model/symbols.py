@@ -25,10 +25,6 @@ DEAD: Final = -2 * STEP
 REFRESH: Final = 0
 VERIFY: Final = 1
 
-TAB: Final = 0
-THIEF: Final = 1
-
-
 class Token:
     """A refresh token. Equal ones are one object, see :func:`token`."""
 
@@ -103,13 +99,10 @@ class Outcome(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What somebody has sent, and how far a server has come with it."""
+    """What a tab has sent, and how far a server has come with it."""
 
-    holder: int
     age: int
     """How many steps of time it has lived through since it was sent."""
-    depth: int
-    """How many refreshes of the holder's own, since the theft, led to the token presented."""
     process: Process
 
 
@@ -117,35 +110,36 @@ class Answer(NamedTuple):
     """An answer on its way to a tab; ``age`` counts from the sending of the request."""
 
     age: int
-    depth: int
     access: Access
     refresh: Token | None
 
 
-class Loot(NamedTuple):
-    """A pair of tokens in a thief's bag."""
+class Pair(NamedTuple):
+    """Two tokens that came together, in the hands of a victim or of a thief."""
 
     access: Access
     refresh: Token
     depth: int
+    """By how many refreshes of the holder's own, since the theft, he came by it."""
 
 
 class Theft(NamedTuple):
-    """What a thief has, and how far each of the two has come since the copy: the depth of the last token accepted."""
+    """What each of the two has, and how far he has come since the copy: the depth of the last token accepted."""
 
-    bag: tuple[Loot, ...]
+    victim: tuple[Pair, ...]
+    thief: tuple[Pair, ...] = ()
     by_victim: int = 0
     by_thief: int = 0
 
 
 class World(NamedTuple):
-    """Everything: the row (None: the session has ended), the cookie jar, and what is in flight."""
+    """Everything: the row (None: the session has ended), the cookie jar, and what is in flight.
+
+    In a scene with a thief the jar and the network are empty, and ``theft`` is all there is besides the row."""
 
     row: Row | None
     access: Access
     refresh: Token
-    depth: int = 0
-    """That of the jar's refresh token."""
     network: tuple[Request, ...] = ()
     """A set: any of it may be carried out, again and again, until it is too old."""
     answers: tuple[Answer, ...] = ()
@@ -169,8 +163,8 @@ def tokens_of(world: World) -> list[Token]:
             if isinstance(known, Row):
                 found += _tokens_of_row(known)
     if world.theft is not None:
-        for loot in world.theft.bag:
-            found += loot.access.token, loot.refresh
+        for pair in (*world.theft.victim, *world.theft.thief):
+            found += pair.access.token, pair.refresh
     return found
 
 
