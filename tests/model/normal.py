@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.model.symbols import FORGOTTEN, SKEW, STEP, Access, Answer, Pair, Request, Row, Token, World, token, tokens_of
+from tests.model.symbols import (
+    FORGOTTEN,
+    SKEW,
+    STEP,
+    Access,
+    Answer,
+    Pair,
+    Request,
+    Row,
+    Token,
+    World,
+    token,
+    tokens_of,
+)
 
 _STRAY = 60
 """The number of every child that is known by its access token alone: it can never be the line."""

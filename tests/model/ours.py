@@ -35,7 +35,6 @@ from tests.model.symbols import (
     ROOT,
     SKEW,
     STEP,
-    VERIFY,
     Access,
     Outcome,
     Process,

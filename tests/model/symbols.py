@@ -25,6 +25,7 @@ DEAD: Final = -2 * STEP
 REFRESH: Final = 0
 VERIFY: Final = 1
 
+
 class Token:
     """A refresh token. Equal ones are one object, see :func:`token`."""
 
