@@ -188,19 +188,6 @@ class SessionMiddleware:
     def _serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         slot = slot_of(environ)
         route = self.routes.find(slot.exchange.request)
-        try:
-            if route is None:
-                return self._begin(environ, start_response)
-            answer = slot.hold(route(slot.exchange))
-            start_response(_status(answer), answer.all_headers)
-        except SessionError as error:
-            answer = slot.exchange.answer(error)
-            # With exc_info the server takes back a response that was begun, and raises again where it is too late.
-            start_response(_status(answer), answer.all_headers, sys.exc_info())
-        return () if slot.exchange.request.method == "HEAD" else (answer.content,)
-
-    def _begin(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """The app's response; of an app that is a generator its first chunk too, as only that makes it run."""
         has_started = False
 
         def start(*args: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - start_response's own
@@ -208,12 +195,22 @@ class SessionMiddleware:
             has_started = True
             return start_response(*args)
 
-        body = self.app(environ, start)
-        return body if has_started else _Begun(body)
+        try:
+            if route is None:
+                body = self.app(environ, start)
+                return body if has_started else _Begun(body)
+            answer = slot.hold(route(slot.exchange))
+            start_response(_status(answer), answer.all_headers)
+        except SessionError as error:
+            answer = slot.exchange.answer(error)
+            # With exc_info the server takes back a response that was begun, and raises again where it is too late.
+            exc_info = (sys.exc_info(),) if has_started else ()
+            start_response(_status(answer), answer.all_headers, *exc_info)
+        return () if slot.exchange.request.method == "HEAD" else (answer.content,)
 
 
 class _Begun:
-    """A response's body whose first chunk is there already."""
+    """The body of an app that is a generator, with its first chunk, as only that makes the app run."""
 
     def __init__(self, body: Iterable[bytes]) -> None:
         self._body = body
