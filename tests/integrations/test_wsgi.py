@@ -189,6 +189,26 @@ def test_the_scheme_that_a_layer_within_has_corrected_counts():
     assert all("secure" in cookie.attributes for cookie in reply.cookies.values())
 
 
+def test_an_environ_that_is_used_again_has_nothing_of_the_request_before():
+    """P-36"""
+    sessions_seen: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        sessions_seen.append(environ.get("tallystick.session"))
+        if environ["PATH_INFO"] == "/login":
+            create_new_session(environ, "ada")
+        start_response("200 OK", TEXT)
+        return []
+
+    middleware, started = SessionMiddleware(app, make_sessions()), []
+    environ: dict[str, Any] = {"REQUEST_METHOD": "GET"}
+    for path in ("/login", "/next"):
+        environ["PATH_INFO"] = path
+        list(middleware(environ, lambda status, headers: started.append(headers)))  # type: ignore[arg-type]
+    assert sessions_seen == [None, None]
+    assert ["st-access-token" in dict(headers) for headers in started] == [True, False]
+
+
 def test_threads_share_the_sessions_and_nothing_of_a_request():
     """P-36: however the requests overlap, each sees its own."""
     both_are_in = threading.Barrier(2, timeout=30)

@@ -159,6 +159,7 @@ class Carrier:
         """Serve one request."""
         exchange = Exchange(EnvironRequest(environ), self.sessions.config)
         environ[_SLOT_KEY] = Slot(exchange, self._answer)
+        environ.pop(SESSION_KEY, None)  # of a server that uses its dict again (P-36)
 
         def start_changed(
             status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
