@@ -31,6 +31,7 @@ from tallystick.types import Json
 __all__ = [
     "Session",
     "SessionMiddleware",
+    "answer_error",
     "create_new_session",
     "get_all_cors_headers",
     "get_cors_expose_headers",
@@ -244,6 +245,12 @@ async def get_session(
     """
     scope = _scope(request)
     return _remember(scope, await _slot(scope).get_session(session_required, anti_csrf_check, check_database))
+
+
+def answer_error(request: HasScope | Scope, error: SessionError) -> Answer:
+    """What the middleware would answer: ``status``, ``all_headers`` and ``content``. For the error handlers of frameworks
+    that let no exception through to it."""
+    return _slot(_scope(request)).exchange.answer(error)
 
 
 def _scope(request: HasScope | Scope) -> Scope:

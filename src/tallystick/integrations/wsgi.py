@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Session",
     "SessionMiddleware",
+    "answer_error",
     "create_new_session",
     "get_all_cors_headers",
     "get_cors_expose_headers",
@@ -274,6 +275,12 @@ def get_session(
     Raises :class:`Unauthorised` or :class:`TryRefreshToken`, which the middleware answers.
     """
     return _remember(environ, slot_of(environ).get_session(session_required, anti_csrf_check, check_database))
+
+
+def answer_error(environ: Environ, error: SessionError) -> Answer:
+    """What the middleware would answer: ``status``, ``all_headers`` and ``content``. For the error handlers of frameworks
+    that let no exception through to it."""
+    return slot_of(environ).exchange.answer(error)
 
 
 def slot_of(environ: Mapping[str, Any]) -> Slot:
