@@ -248,8 +248,8 @@ async def get_session(
 
 
 def answer_error(request: HasScope | Scope, error: SessionError) -> Answer:
-    """What the middleware would answer: ``status``, ``all_headers`` and ``content``. For the error handlers of frameworks
-    that let no exception through to it."""
+    """What the middleware would answer: ``status``, ``all_headers`` and ``content``. For the error handlers of
+    frameworks that let no exception through to it."""
     return _slot(_scope(request)).exchange.answer(error)
 
 

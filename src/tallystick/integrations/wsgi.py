@@ -278,8 +278,8 @@ def get_session(
 
 
 def answer_error(environ: Environ, error: SessionError) -> Answer:
-    """What the middleware would answer: ``status``, ``all_headers`` and ``content``. For the error handlers of frameworks
-    that let no exception through to it."""
+    """What the middleware would answer: ``status``, ``all_headers`` and ``content``. For the error handlers of
+    frameworks that let no exception through to it."""
     return slot_of(environ).exchange.answer(error)
 
 
