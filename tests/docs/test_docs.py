@@ -57,6 +57,9 @@ def test_a_document_does_what_it_shows(
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if any(DATABASE in block.text for block in blocks):
         monkeypatch.setenv(DATABASE, request.getfixturevalue("postgres_database"))
+    if any("settings.configure(" in block.text for block in blocks):
+        run_apart(path, [block for block in blocks if block.language == "python"], tmp_path)
+        blocks = [block for block in blocks if block.language != "python"]
     with asyncio.Runner() as runner:
         namespace: dict[str, Any] = {"__name__": "__main__"}
         try:
@@ -77,6 +80,19 @@ def run_python(path: Path, block: Block, namespace: dict[str, Any], runner: asyn
         runner.run(types.FunctionType(code, namespace)())
     else:
         exec(code, namespace)  # noqa: S102 - the documents are ours
+
+
+def run_apart(path: Path, blocks: list[Block], folder: Path) -> None:
+    """In a process of its own, as Django can be set up once only. A traceback shows the document's own line."""
+    script = folder / f"{path.stem}_document.py"
+    text = ""
+    for block in blocks:
+        text += "\n" * (block.line - 1 - text.count("\n")) + block.text
+    script.write_text(text, "utf-8")
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def run_commands(block: Block) -> None:
@@ -129,7 +145,7 @@ def test_every_document_can_be_reached_from_the_map():
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_a_document_has_one_title_and_no_block_of_an_unknown_kind(path: Path):
-    known = {"python", "console", "mermaid", "js", "html", "http", "text", "sql", "ini", ""}
+    known = {"python", "console", "mermaid", "diff", "js", "html", "http", "text", "sql", "ini", ""}
     fences = list(re.findall(r"^```(\w*)", path.read_text("utf-8"), flags=re.MULTILINE))
     assert set(fences) <= known
     assert headings_of(path)
@@ -143,3 +159,15 @@ def test_every_script_for_a_page_is_javascript(path: Path, tmp_path: Path):
         script.write_text(block.text, "utf-8")
         done = subprocess.run([node, "--check", script], capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["flask", "django"])
+def test_at_most_six_lines_add_it_to_an_app_and_the_whole_app_has_them(name: str):
+    path = ROOT / "docs" / "how-to" / f"{name}.md"
+    shown = "\n".join(block.text for block in blocks_of(path, "diff")).split("\n")
+    added = [line.removeprefix("+").strip() for line in shown if line.startswith("+")]
+    assert 0 < len(added) <= 6
+    assert not [line for line in shown if line.startswith("-")]
+    whole = "\n".join(block.text for block in blocks_of(path, "python")).replace("TALLYSTICK={", "TALLYSTICK = {")
+    lines = [line.strip().partition("  #")[0].rstrip(",") for line in whole.split("\n")]
+    assert [line for line in added if line.rstrip(",") not in lines] == []

@@ -8,7 +8,7 @@ import falcon
 import pytest
 
 from tallystick import AsyncSessions, GeneralError, SessionError, Sessions, Unauthorised
-from tallystick.integrations.wsgi import SessionMiddleware, create_new_session, get_session
+from tallystick.integrations.wsgi import SessionMiddleware, answer_error, create_new_session, get_session
 from tests.integrations.plan import SECRET
 from tests.integrations.wsgi import WsgiClient
 
@@ -189,6 +189,26 @@ def test_the_scheme_that_a_layer_within_has_corrected_counts():
     assert all("secure" in cookie.attributes for cookie in reply.cookies.values())
 
 
+def test_an_environ_that_is_used_again_has_nothing_of_the_request_before():
+    """P-36"""
+    sessions_seen: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        sessions_seen.append(environ.get("tallystick.session"))
+        if environ["PATH_INFO"] == "/login":
+            create_new_session(environ, "ada")
+        start_response("200 OK", TEXT)
+        return []
+
+    middleware, started = SessionMiddleware(app, make_sessions()), []
+    environ: dict[str, Any] = {"REQUEST_METHOD": "GET"}
+    for path in ("/login", "/next"):
+        environ["PATH_INFO"] = path
+        list(middleware(environ, lambda status, headers: started.append(headers)))  # type: ignore[arg-type]
+    assert sessions_seen == [None, None]
+    assert ["st-access-token" in dict(headers) for headers in started] == [True, False]
+
+
 def test_threads_share_the_sessions_and_nothing_of_a_request():
     """P-36: however the requests overlap, each sees its own."""
     both_are_in = threading.Barrier(2, timeout=30)
@@ -206,7 +226,18 @@ def test_threads_share_the_sessions_and_nothing_of_a_request():
     assert [(reply.body, reply.front_token["uid"]) for reply in replies] == [(b"ada", "ada"), (b"bob", "bob")]
 
 
-def test_falcon_s_wsgi_app_needs_no_more_than_the_middleware():
+def reraise(request: Any, response: Any, error: Exception, params: Any) -> None:
+    raise error
+
+
+def answer(request: falcon.Request, response: falcon.Response, error: Any, params: Any) -> None:
+    answered = answer_error(request.env, error)
+    response.status, response.data = answered.status, answered.content
+    response.set_headers(answered.all_headers)
+
+
+@pytest.mark.parametrize("handler", [reraise, answer])
+def test_falcon_s_wsgi_app_needs_no_more_than_the_middleware(handler: Any):
     class Login:
         def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
             response.media = {"handle": create_new_session(request.env, "ada").get_handle()}
@@ -218,16 +249,11 @@ def test_falcon_s_wsgi_app_needs_no_more_than_the_middleware():
     app = falcon.App()
     app.add_route("/login", Login())
     app.add_route("/me", Me())
-    # Falcon answers what it does not know with 500; what is known to nobody but us is left to us.
-    app.add_error_handler(SessionError, lambda request, response, error, params: reraise(error))
+    app.add_error_handler(SessionError, handler)
     client = client_of(app)
-    assert client.send("GET", "/me", []).status == 401
+    assert client.send("GET", "/me", []).json == {"message": "unauthorised"}
     tokens = client.send("POST", "/login", [])
     assert client.send("GET", "/me", bearer(tokens.header("st-access-token"))).json == {"user": "ada"}
     refreshed = client.send("POST", "/auth/session/refresh", bearer(tokens.header("st-refresh-token")))
     assert refreshed.status == 200
     assert client.send("POST", "/auth/signout", bearer(refreshed.header("st-access-token"))).status == 200
-
-
-def reraise(error: Exception) -> None:
-    raise error

@@ -34,7 +34,7 @@ class WsgiClient:
         def start_response(status: str, headers: Headers, exc_info: Any = None) -> Any:
             if exc_info is not None and chunks:
                 raise exc_info[1]
-            assert exc_info is not None or not begun, "start_response was called twice"
+            assert (exc_info is not None) is bool(begun), "exc_info is for calling start_response again"
             begun.append((status, headers))
             return chunks.append
 

@@ -32,6 +32,7 @@ from tallystick.types import Json
 __all__ = [
     "Session",
     "SessionMiddleware",
+    "answer_error",
     "create_new_session",
     "get_all_cors_headers",
     "get_cors_expose_headers",
@@ -282,6 +283,12 @@ async def get_session(
             session_required, anti_csrf_check, check_database, override_global_claim_validators
         ),
     )
+
+
+def answer_error(request: HasScope | Scope, error: SessionError) -> Answer:
+    """What the middleware would answer: ``status``, ``all_headers`` and ``content``. For the error handlers of
+    frameworks that let no exception through to it."""
+    return _slot(_scope(request)).exchange.answer(error)
 
 
 def _scope(request: HasScope | Scope) -> Scope:

@@ -176,7 +176,7 @@ def _serve(route: Route) -> Response:
 
 
 def _answer_error(error: SessionError) -> Response:
-    return _respond(slot_of(request.environ).exchange.answer(error))
+    return _respond(wsgi.answer_error(request.environ, error))
 
 
 def _respond(answer: Answer) -> Response:

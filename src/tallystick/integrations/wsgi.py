@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Session",
     "SessionMiddleware",
+    "answer_error",
     "create_new_session",
     "get_all_cors_headers",
     "get_cors_expose_headers",
@@ -188,6 +189,7 @@ class Carrier:
         """Serve one request."""
         exchange = Exchange(EnvironRequest(environ), self.sessions.config)
         environ[_SLOT_KEY] = Slot(exchange, self._answer)
+        environ.pop(SESSION_KEY, None)  # of a server that uses its dict again (P-36)
 
         def start_changed(
             status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
@@ -217,19 +219,6 @@ class SessionMiddleware:
     def _serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         slot = slot_of(environ)
         route = self.routes.find(slot.exchange.request)
-        try:
-            if route is None:
-                return self._begin(environ, start_response)
-            answer = slot.hold(route(slot.exchange))
-            start_response(_status(answer), answer.all_headers)
-        except SessionError as error:
-            answer = slot.exchange.answer(error)
-            # With exc_info the server takes back a response that was begun, and raises again where it is too late.
-            start_response(_status(answer), answer.all_headers, sys.exc_info())
-        return () if slot.exchange.request.method == "HEAD" else (answer.content,)
-
-    def _begin(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """The app's response; of an app that is a generator its first chunk too, as only that makes it run."""
         has_started = False
 
         def start(*args: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - start_response's own
@@ -237,12 +226,22 @@ class SessionMiddleware:
             has_started = True
             return start_response(*args)
 
-        body = self.app(environ, start)
-        return body if has_started else _Begun(body)
+        try:
+            if route is None:
+                body = self.app(environ, start)
+                return body if has_started else _Begun(body)
+            answer = slot.hold(route(slot.exchange))
+            start_response(_status(answer), answer.all_headers)
+        except SessionError as error:
+            answer = slot.exchange.answer(error)
+            # With exc_info the server takes back a response that was begun, and raises again where it is too late.
+            exc_info = (sys.exc_info(),) if has_started else ()
+            start_response(_status(answer), answer.all_headers, *exc_info)
+        return () if slot.exchange.request.method == "HEAD" else (answer.content,)
 
 
 class _Begun:
-    """A response's body whose first chunk is there already."""
+    """The body of an app that is a generator, with its first chunk, as only that makes the app run."""
 
     def __init__(self, body: Iterable[bytes]) -> None:
         self._body = body
@@ -315,6 +314,12 @@ def get_session(
             session_required, anti_csrf_check, check_database, override_global_claim_validators
         ),
     )
+
+
+def answer_error(environ: Environ, error: SessionError) -> Answer:
+    """What the middleware would answer: ``status``, ``all_headers`` and ``content``. For the error handlers of
+    frameworks that let no exception through to it."""
+    return slot_of(environ).exchange.answer(error)
 
 
 def slot_of(environ: Mapping[str, Any]) -> Slot:
