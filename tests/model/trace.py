@@ -51,7 +51,7 @@ class _HonestTrace:
             move = _find(self._game, world, name)
             world, past = self._follow(world, move, past, at)
         # What happens at once stands behind the move that it follows upon, and sorting leaves it there.
-        return [action for *_, action in sorted(self._events, key=lambda event: event[:2])]
+        return _renumber([action for *_, action in sorted(self._events, key=lambda event: event[:2])])
 
     def _begin(self) -> tuple[World, dict[Request, tuple[_Event, ...]]]:
         past: dict[Request, tuple[_Event, ...]] = {}
@@ -125,6 +125,18 @@ class _HonestTrace:
 
     def _add(self, at: int, order: int, action: Action) -> None:
         self._events.append((at, order, action))
+
+
+def _renumber(actions: list[Action]) -> list[Action]:
+    """Requests have the numbers of the order in which they are sent."""
+    numbers: dict[int, int] = {}
+    for action in actions:
+        if isinstance(action, Send):
+            numbers[action.number] = len(numbers) + 1
+    return [
+        action._replace(number=numbers[action.number]) if isinstance(action, Send | Work | Arrive) else action
+        for action in actions
+    ]
 
 
 def _untaken(process: Process) -> Process:
