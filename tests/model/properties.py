@@ -8,13 +8,20 @@ from tests.model.symbols import REFRESH, VERIFY, Access, Process, Row, Token, Wo
 from tests.model.world import Move
 
 
+def is_never_refused(_world: World, move: Move) -> str | None:
+    """1. Honest: no verdict is Reuse or anything else but a session, or that the tab should refresh."""
+    outcome = move.outcome
+    return outcome.kind if outcome is not None and outcome.kind not in ("ok", "try refresh") else None
+
+
 def stays_signed_in(scheme: Scheme, servers: int = 2) -> Property:
     """1. Honest: no request is refused, and whatever is lost, a tab that is left alone gets in."""
     known: dict[tuple[Row | None, Access, Token], str | None] = {}
 
-    def judge(_world: World, move: Move) -> str | None:
-        if move.outcome is not None and move.outcome.kind not in ("ok", "try refresh"):
-            return move.outcome.kind
+    def judge(world: World, move: Move) -> str | None:
+        refusal = is_never_refused(world, move)
+        if refusal is not None:
+            return refusal
         following = move.world
         key = following.row, following.access, following.refresh
         if key not in known:

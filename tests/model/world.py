@@ -161,10 +161,10 @@ class Honest:
                     note(aged[-1], request)
         return world._replace(
             row=age_row(world.row),
-            access=_age_access(world.access),
+            access=age_access(world.access),
             network=tuple(aged),
             answers=tuple(
-                answer._replace(age=answer.age + 1, access=_age_access(answer.access))
+                answer._replace(age=answer.age + 1, access=age_access(answer.access))
                 for answer in world.answers
                 if answer.age < self.bounds.patience
             ),
@@ -215,17 +215,21 @@ def age_row(row: Row | None) -> Row | None:
     return row._replace(used=used, ends=None if row.ends is None else row.ends - STEP)
 
 
-def _age_access(access: Access) -> Access:
+def age_access(access: Access) -> Access:
+    """An access token one step later."""
     left = access.left - STEP
     return EXPIRED if left <= DEAD else access._replace(left=left)
 
 
-def _age_request(request: Request) -> Request:
-    process = request.process
+def age_process(process: Process) -> Process:
+    """A server at work, or a request on its way to one, one step later."""
     presented = process.presented
-    aged = process._replace(
-        presented=_age_access(presented) if isinstance(presented, Access) else presented,
+    return process._replace(
+        presented=age_access(presented) if isinstance(presented, Access) else presented,
         started=process.started if process.server < 0 else process.started + 1,
         answers=tuple(age_row(answer) if isinstance(answer, Row) else answer for answer in process.answers),
     )
-    return request._replace(age=request.age + 1, process=aged)
+
+
+def _age_request(request: Request) -> Request:
+    return Request(request.age + 1, age_process(request.process))
