@@ -38,9 +38,10 @@ def _prove(arguments: argparse.Namespace) -> int:
             f"[{len(findings)}/{len(jobs)}] {describe(finding.job)}: {ending}, {finding.states:,} states, "
             f"{finding.transitions:,} transitions, {finding.seconds:.0f} s\n"
         )
-    print(f"\n{make_table(findings)}\n\n{make_stories(findings)}\n")
+    print(f"\n{make_table(findings)}\n\n{make_stories(findings)}\n")  # noqa: T201
     states, transitions = sum(f.states for f in findings), sum(f.transitions for f in findings)
-    print(f"{states:,} states and {transitions:,} transitions in {time.monotonic() - began:.0f} s")
+    seconds = time.monotonic() - began
+    print(f"{states:,} states and {transitions:,} transitions in {seconds:.0f} s")  # noqa: T201
     faults = [finding for finding in findings if finding.job.scheme == "ours" and finding.fault]
     return 1 if faults else 0
 
@@ -52,7 +53,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    print(number_lines(play(actions, Rehearsal(schemes()[arguments.scheme]))))
+    print(number_lines(play(actions, Rehearsal(schemes()[arguments.scheme]))))  # noqa: T201
     return 0
 
 

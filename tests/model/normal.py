@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tests.model.symbols import (
     FORGOTTEN,
@@ -190,16 +189,35 @@ def _lengthen(request: Request, left: int) -> Request:
 
 
 def _rename(world: World, names: dict[Token, Token], generations: dict[int, int]) -> World:
-    def rename(value: Any) -> Any:
-        if isinstance(value, Token):
-            return names[value]
-        if isinstance(value, Row):
-            previous = None if value.previous is None else names[value.previous]
-            return Row(generations.get(value.generation, -1), names[value.line], previous, value.used, value.ends)
-        if not isinstance(value, tuple):
-            return value
-        parts = map(rename, value)
-        return type(value)._make(parts) if hasattr(value, "_make") else tuple(parts)
+    def row(old: Row) -> Row:
+        previous = None if old.previous is None else names[old.previous]
+        return Row(generations.get(old.generation, -1), names[old.line], previous, old.used, old.ends)
 
-    renamed: World = rename(world)
-    return renamed
+    def access(old: Access) -> Access:
+        return Access(names[old.token], old.is_marked, old.left)
+
+    def request(old: Request) -> Request:
+        process = old.process
+        presented = process.presented
+        renamed = process._replace(
+            presented=names[presented] if isinstance(presented, Token) else access(presented),
+            answers=tuple(row(answer) if isinstance(answer, Row) else answer for answer in process.answers),
+        )
+        return Request(old.age, renamed)
+
+    def answer(old: Answer) -> Answer:
+        return Answer(old.age, access(old.access), None if old.refresh is None else names[old.refresh])
+
+    def bag(old: tuple[Pair, ...]) -> tuple[Pair, ...]:
+        # Two pairs that are alike now are no better than one.
+        return tuple(dict.fromkeys(Pair(access(pair.access), names[pair.refresh], pair.depth) for pair in old))
+
+    theft = world.theft
+    return World(
+        None if world.row is None else row(world.row),
+        access(world.access),
+        names[world.refresh],
+        tuple(map(request, world.network)),
+        tuple(map(answer, world.answers)),
+        None if theft is None else theft._replace(victim=bag(theft.victim), thief=bag(theft.thief)),
+    )

@@ -20,6 +20,7 @@ from tallystick.deployment import Deployment, make_deployment
 from tallystick.edges import new_private_key
 from tallystick.errors import SessionError, TokenTheftDetected, TryRefreshToken, Unauthorised
 from tallystick.protocol.access_token import AccessToken, mint_access_token, parse_access_token
+from tallystick.protocol.derivation import DerivedKeys
 from tallystick.protocol.encoding import hash_again
 from tallystick.protocol.refresh_token import RefreshToken, mint_refresh_token, open_envelope
 from tallystick.storage.memory import MemoryStore
@@ -100,7 +101,7 @@ class Product:
             except StopIteration as end:
                 self._looks[process] = self._outcome(process, end.value, 0)
             except SessionError as error:
-                self._looks[process] = _refusal(error)
+                self._looks[process] = refusal(error)
             else:
                 self._looks[process] = None
         return self._looks[process]
@@ -138,7 +139,7 @@ class Product:
         except StopIteration as end:
             return self._outcome(process, end.value, number)
         except SessionError as error:
-            return _refusal(error)
+            return refusal(error)
         begun_anew = process._replace(answers=())
         if call == self._resume(begun_anew, number)[1]:
             return begun_anew
@@ -165,6 +166,18 @@ class Product:
             return None, process
         return call, self._go_on(flow, process._replace(answers=(*process.answers, True)), True, number)
 
+    def present(self, row: Row, operation: int, text: str) -> tuple[bool, str]:
+        """Carry out a request with any text for a token: whether that left the row as it was, and how it ended."""
+        store, before = MemoryStore(), self.row_of(row)
+        store.insert_session(before)
+        try:
+            run(_begin_flow(self._deployment, operation, text), store)
+        except SessionError as error:
+            kind = refusal(error).kind
+        else:
+            kind = "ok"
+        return store.load_session(before.app_id, before.handle) == before, kind
+
     # Symbols to real things
 
     def text_of(self, presented: Token | Access) -> str:
@@ -188,18 +201,26 @@ class Product:
 
     def _refresh_token(self, symbol: Token) -> RefreshToken:
         if symbol not in self._refresh_tokens:
-            parent = symbol.parent
-            minted = mint_refresh_token(
-                keys=self._deployment.secrets[0],
-                nonce=self._real_row.nonce,
-                handle=self._real_row.handle,
-                generation=max(symbol.generation, 0),
-                token_id=_id_of(symbol),
-                parent_hash1=None if parent is None else self._refresh_token(parent).hash1,
-                has_anti_csrf=False,
-            )
-            self._know(symbol, minted)
+            self._know(symbol, self.mint(symbol, self._deployment.secrets[0], self._real_row.nonce))
         return self._refresh_tokens[symbol]
+
+    def mint(self, symbol: Token, keys: DerivedKeys, nonce: bytes, handle: str | None = None) -> RefreshToken:
+        """The symbol's token as whoever has these keys and this nonce would make it."""
+        parent = symbol.parent
+        return mint_refresh_token(
+            keys=keys,
+            nonce=nonce,
+            handle=handle or self._real_row.handle,
+            generation=max(symbol.generation, 0),
+            token_id=_id_of(symbol),
+            parent_hash1=None if parent is None else self._refresh_token(parent).hash1,
+            has_anti_csrf=False,
+        )
+
+    @property
+    def nonce(self) -> bytes:
+        """That of the row, which is in the database alone."""
+        return self._real_row.nonce
 
     def _know(self, symbol: Token, real: RefreshToken) -> None:
         self._refresh_tokens[symbol] = real
@@ -231,11 +252,8 @@ class Product:
     def _flow(self, process: Process, number: int) -> Flow[Any]:
         clock = NOW + 1000 * (SKEW * process.server - STEP * process.started)
         dice = Dice(_number_to_id(number))
-        deployment: Deployment = replace(self._deployment, clock=lambda: clock, entropy=dice)
-        text = self.text_of(process.presented)
-        if process.operation == REFRESH:
-            return flows.refresh(deployment, text, None)
-        return flows.verify(deployment, text, None, "there", do_anti_csrf_check=False, check_database=False)
+        deployment = replace(self._deployment, clock=lambda: clock, entropy=dice)
+        return _begin_flow(deployment, process.operation, self.text_of(process.presented))
 
     # Real things to symbols
 
@@ -280,7 +298,14 @@ class Product:
         return Begun(self._row_symbol(row), self._access_symbol(created.access_token.token), ROOT)
 
 
-def _refusal(error: SessionError) -> Outcome:
+def _begin_flow(deployment: Deployment, operation: int, text: str) -> Flow[Any]:
+    if operation == REFRESH:
+        return flows.refresh(deployment, text, None)
+    return flows.verify(deployment, text, None, "there", do_anti_csrf_check=False, check_database=False)
+
+
+def refusal(error: SessionError) -> Outcome:
+    """An error as an outcome."""
     match error:
         case TokenTheftDetected():
             return Outcome(f"theft ({error.reason})")

@@ -57,7 +57,8 @@ def schemes() -> dict[str, Scheme]:
 
 def all_jobs() -> list[Job]:
     """What the whole table needs, the longest first."""
-    jobs = [Job("ours", 3), Job("ours", 0, bag=3), Job("ours", 2), Job("ours", 1)]
+    # With a thief, one server whose clock may be a step behind is two servers whose clocks differ.
+    jobs = [Job("ours", 3), Job("ours", 0, servers=1, bag=3), Job("ours", 2), Job("ours", 1)]
     for name in schemes():
         if name != "ours":
             # The others fail with one server already; what is found with one is found with two.
@@ -83,12 +84,13 @@ def run_job(job: Job, *, is_told: bool = True) -> Finding:
 
 
 def _follow_thief(job: Job, scheme: Scheme, progress: Progress | None) -> tuple[Stolen, Explored]:
-    """The largest number of rounds up to the job's in which the two can keep step, or one where they cannot."""
-    for rounds in range(1, job.rounds + 1):
-        game = Stolen(scheme, job.bag, rounds, job.servers)
-        found = explore(game, theft_is_noticed(rounds), progress)
-        if found.fault is None:
-            break
+    """Whether both can refresh once with tokens of their own; where they can, whether they can go on so."""
+    game = Stolen(scheme, job.bag, servers=job.servers)
+    found = explore(game, theft_is_noticed(), progress)
+    if found.fault is not None and job.rounds > 1:
+        # One pair each is enough to keep step, and what is found with one is found with more.
+        game = Stolen(scheme, 1, job.rounds, job.servers)
+        found = explore(game, theft_is_noticed(job.rounds), progress)
     return game, found
 
 

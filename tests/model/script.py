@@ -1,8 +1,8 @@
 """A trace as a list of actions, each of which is one line of text, and the text is enough to play it again.
 
-A script knows nothing of symbols. What a client has is named when it gets it (``R0`` is the first refresh token, ``R1a``
-the first child of a token of generation 0), and the text says by these names what is sent. What follows a dash is what
-came of it: it is written when the script is played, and not read.
+A script knows nothing of symbols. What a client has is named when it gets it (``R0`` is the first refresh token,
+``R1a`` the first child of a token of generation 0), and the text says by these names what is sent. What follows a dash
+is what came of it: it is written when the script is played, and not read.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ class Stolen:
         assert outcome is not None
         assert theft is not None
         if outcome.access is None:
-            yield move
+            # What is refused has been presented all the same.
+            yield _give(move, pairs, pairs[index].depth if _is_refresh(move) else 0)
         elif outcome.refresh is None:
             held = pairs[index]._replace(access=outcome.access)
             yield _give(move, (*pairs[:index], held, *pairs[index + 1 :]), 0)
@@ -113,6 +114,10 @@ class Stolen:
         else:
             for index in range(len(pairs)):
                 yield (*pairs[:index], *pairs[index + 1 :], got)
+
+
+def _is_refresh(move: Move) -> bool:
+    return move.request is not None and move.request.process.operation == REFRESH
 
 
 def _give(move: Move, bag: tuple[Pair, ...], depth: int) -> Move:

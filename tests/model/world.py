@@ -7,10 +7,11 @@ use is a move. An answer that arrives writes its cookies to the jar. Two servers
 ahead, take requests up in any order and interleave at each store call.
 
 Whatever can go wrong may do so any number of times. A request, once sent, may be carried out any number of times until
-it is too old, or never; a server at work may go on at any time, or never (it has died), or as if it were two. So nothing
-that a request does takes it out of the network, and sending one, or loading a row for it, narrows down nothing that may
-happen later: it is done at once (:func:`settle`) and is no move. What is left to choose: which request writes to the
-row, which answers set out (one for each of ``tabs`` at a time; all others are lost), when each arrives, when time moves.
+it is too old, or never; a server at work may go on at any time, or never (it has died), or as if it were two. So
+nothing that a request does takes it out of the network, and sending one, or loading a row for it, narrows down nothing
+that may happen later: it is done at once (:func:`settle`) and is no move. What is left to choose: which request writes
+to the row, which answers set out (one for each of ``tabs`` at a time; all others are lost), when each arrives, when
+time moves.
 
 Time moves in steps. An exchange outlives one step at the most, from the sending of the request to the arrival of its
 answer, and a server may have read its clock before that step and ask the store after it. Grace and access tokens are
