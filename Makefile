@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup system assets demo lint check test format bench clean
+.PHONY: help setup system assets demo lint check test prove format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -43,11 +43,15 @@ lint: setup
 	$(BIN)/lint-imports --no-cache
 
 check: lint ## Format, lint, types, layers and unit tests: under a minute
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit tests/model/test_explorer.py -m "not thorough"
+
+prove: setup ## Explore every state of the rotation, and of four other schemes: under three minutes
+	@$(BIN)/python -m tests.model prove
 
 test: setup system assets lint ## Everything that CI runs, with coverage of the pure layers
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 -m "not browser"
+	$(BIN)/coverage run -m pytest -n 2 -m "not browser" --ignore=tests/model
+	$(BIN)/python -m pytest -n 2 tests/model
 	$(BIN)/python -m pytest -m browser
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report

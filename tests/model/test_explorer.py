@@ -1,6 +1,6 @@
-"""What must be proved of the rotation (shared/rotation.md), on the product's own functions; small worlds in `make check`.
+"""What must be proved of the rotation (shared/rotation.md), on the product's own functions.
 
-The whole of it, with three tabs, is `make prove`.
+Small worlds in `make check`, larger ones in `make test`. The whole of it, with three tabs, is `make prove`.
 """
 
 import pytest
@@ -70,5 +70,5 @@ def test_where_every_retry_gets_the_same_successor_a_thief_in_step_is_never_noti
 
 
 def test_what_is_no_trace_is_refused_with_the_line():
-    with pytest.raises(ValueError, match="1"):
+    with pytest.raises(ValueError, match="somersault"):
         parse_script("the tab does a somersault")
