@@ -125,13 +125,13 @@ def make_table(findings: Iterable[Finding]) -> str:
     """The table of all findings, as Markdown."""
     by_job = {(finding.job.scheme, finding.job.tabs): finding for finding in findings}
     lines = [
-        "| scheme | an honest user is thrown out, with 1, 2, 3 tabs | a thief in step is noticed after "
+        "| scheme | false alarms with 1, 2, 3 tabs | a thief in step is noticed after "
         "| states (1, 2, 3 tabs, thief) | transitions |",
         "|---|---|---|---|---|",
     ]
     for name in schemes():
         row = [by_job[name, tabs] for tabs in (*TABS, 0)]
-        alarms = ", ".join("yes" if finding.fault else "**no**" for finding in row[:-1])
+        alarms = ", ".join("found" if finding.fault else "0" for finding in row[:-1])
         states = ", ".join(f"{finding.states:,}" for finding in row)
         transitions = ", ".join(f"{finding.transitions:,}" for finding in row)
         lines.append(f"| {name} | {alarms} | {say_noticed(row[-1])} | {states} | {transitions} |")
