@@ -42,8 +42,8 @@ lint: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
 
-check: lint ## Format, lint, types, layers and unit tests: under a minute
-	$(BIN)/python -m pytest tests/unit
+check: lint ## Format, lint, types, layers, unit tests and a state machine: under a minute
+	$(BIN)/python -m pytest tests/unit tests/model/test_machine.py
 
 test: setup system assets lint ## Everything that CI runs, with coverage of the pure layers
 	$(BIN)/coverage erase

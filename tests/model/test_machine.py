@@ -213,9 +213,13 @@ class Machine(RuleBasedStateMachine):
         for step in order:
             steps[step]()
 
-    @rule(number=RECENT, check_database=st.booleans())
-    def call(self, number, check_database):
-        self.call_with(self.pick(number), check_database)
+    @rule(number=RECENT, check_database=st.booleans(), jump=SOON)
+    def call_and_call_again(self, number, check_database, jump):
+        """The process that remembers the token must still see that it has expired."""
+        jar = self.pick(number)
+        self.call_with(jar, check_database)
+        self.wait(jump)
+        self.call_with(jar, check_database)
 
     def call_with(self, jar, check_database):
         access = jar.access
