@@ -25,5 +25,7 @@ def test_killed_processes_cost_no_session_and_bring_none_back(
     assert storm.seen["refreshes"] >= 20
     assert storm.seen["verifications"] >= 50
     assert storm.seen["revocations"] >= 3
+    assert storm.seen["refreshes by visitors"] >= 3
+    assert storm.seen["signing keys"] >= 2
     assert storm.seen["lost answers"] >= 1
     assert storm.seen["server kills"] == (2 if kind == "postgresql" else 0)
