@@ -14,7 +14,7 @@ from tallystick import GeneralError, SessionError, Sessions
 LIFE = timedelta(seconds=3)
 GRACE = timedelta(seconds=60)
 """More than any request takes here, also with a database that is being restarted."""
-KEY_SIGNS = timedelta(seconds=4)
+KEY_SIGNS = timedelta(seconds=1)
 """So short that processes make signing keys, at the same moment too, while they are killed."""
 
 

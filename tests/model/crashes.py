@@ -28,6 +28,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from tallystick import Sessions, Unauthorised
 from tallystick.protocol.access_token import parse_access_token
 from tallystick.protocol.derivation import DerivedKeys, derive_all
@@ -139,16 +141,22 @@ class Storm:
 
     def tab(self, jar: Jar, dice: random.Random) -> None:
         while not self.is_over.wait(BEAT_SECONDS - time.monotonic() % BEAT_SECONDS):
-            access = jar.access
             also = {"database": "yes"} if dice.random() < 0.2 else {}
             try:
-                reply = self.ask(dice, verify=access, user=jar.user, **also)
-                if reply.get("error") != "TryRefreshToken" or is_unexpired(access):
-                    self._take(jar, reply, "verifications")
-                elif access == jar.access:  # else another tab has refreshed meanwhile
+                if not self.call(jar, dice, **also):
                     self._take(jar, self.ask(dice, refresh=jar.refresh), "refreshes")
+                    self.call(jar, dice)  # again, as browser SDKs do
             except NoAnswer:
                 self.seen["lost answers"] += 1
+
+    def call(self, jar: Jar, dice: random.Random, **also: str) -> bool:
+        """False where it takes a refresh first."""
+        access = jar.access
+        reply = self.ask(dice, verify=access, user=jar.user, **also)
+        if reply.get("error") == "TryRefreshToken" and has_expired(access):
+            return access != jar.access  # another tab has refreshed meanwhile
+        self._take(jar, reply, "verifications")
+        return True
 
     def _take(self, jar: Jar, reply: dict[str, Any], kind: str) -> None:
         if "error" in reply:
@@ -188,6 +196,24 @@ class Storm:
                 return
             self.seen["refreshes by visitors"] += 1
 
+    def watch(self, jars: list[Jar]) -> None:
+        """Looks at the rows all the while: a line comes whole, with its generation and the line before it."""
+        store = open_store(self.url)
+        lines: dict[tuple[str, int], bytes] = {}
+        while not self.is_over.wait(0.01):
+            for jar in jars:
+                with contextlib.suppress(SQLAlchemyError):  # the database is away
+                    row = store.load_session("public", jar.handle)
+                    is_whole = row is not None and (
+                        lines.setdefault((jar.handle, row.generation), row.line) == row.line
+                        and lines.get((jar.handle, row.generation - 1)) in (None, row.previous)
+                    )
+                    if not is_whole:
+                        self.wrong.append(f"{jar.user}: the row is gone or half written")
+                        self.is_over.set()
+                    self.seen["rows looked at"] += 1
+        store.close()
+
     def sign_in(self, user: str, dice: random.Random) -> Jar:
         reply = self.insist(dice, create=user)
         return Jar(user, reply["handle"], reply["access"], reply["refresh"])
@@ -218,6 +244,7 @@ class Storm:
             for jar in jars
             for _ in range(TABS)
         ]
+        lives.append((self.watch, (jars,)))
         lives.append((self.visitor, (random.Random(self.dice.random()),)))  # noqa: S311
         threads = [threading.Thread(target=life, args=args) for life, args in lives]
         for thread in threads:
@@ -261,15 +288,15 @@ class Storm:
 
     def describe(self) -> str:
         names = ("kills", "server kills", "refreshes", "verifications", "revocations", "refreshes by visitors")
-        names += ("signing keys", "lost answers", "broken store")
+        names += ("signing keys", "rows looked at", "lost answers", "broken store")
         counts = [f"{self.seen[name]} {name}" for name in names if self.seen[name]]
         return ", ".join([*counts, f"sessions lost: {self.seen['sessions lost'] + len(self.wrong)}"])
 
 
-def is_unexpired(access: str) -> bool:
+def has_expired(access: str) -> bool:
     claims = parse_access_token(access)
     assert claims
-    return float(claims["exp"]) >= time.time()
+    return float(claims["exp"]) < time.time()
 
 
 def check_row(row: SessionRow, jar: Jar, generation: int) -> None:
