@@ -42,8 +42,8 @@ lint: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
 
-check: lint ## Format, lint, types, layers and unit tests: under a minute
-	$(BIN)/python -m pytest tests/unit tests/model/test_explorer.py -m "not thorough"
+check: lint ## Format, lint, types, layers, unit tests, and small worlds of the rotation: under a minute
+	$(BIN)/python -m pytest tests/unit tests/model/test_explorer.py tests/model/test_machine.py -m "not thorough"
 
 prove: setup ## Explore every state of the rotation, and of four other schemes: under three minutes
 	@$(BIN)/python -m tests.model prove

@@ -14,10 +14,20 @@ from tallystick import GeneralError, SessionError, Sessions
 LIFE = timedelta(seconds=3)
 GRACE = timedelta(seconds=60)
 """More than any request takes here, also with a database that is being restarted."""
+KEY_SIGNS = timedelta(seconds=1)
+"""So short that processes make signing keys, at the same moment too, while they are killed."""
 
 
 def open_sessions(url: str, secret: str) -> Sessions:
-    return Sessions(url, secret=secret, migrate=True, algorithm="EdDSA", access_token_validity=LIFE, grace=GRACE)
+    return Sessions(
+        url,
+        secret=secret,
+        migrate=True,
+        algorithm="EdDSA",
+        access_token_validity=LIFE,
+        grace=GRACE,
+        signing_key_interval=KEY_SIGNS,
+    )
 
 
 def answer(sessions: Sessions, request: dict[str, str]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 Honest browsers, each of two tabs with one jar and no lock between them, go on all the while. They refresh when the
 access token has run out, as browser SDKs do, and whenever an answer does not come they try again with what the jar
 holds. They wait for an answer for a shorter time than an access token lives, which is what the protocol assumes.
-Afterwards nobody may have lost a session, and whoever was signed out must be out.
+Visitors are signed out while their tabs refresh. Signing keys are made all the while. Afterwards nobody may have lost a
+session, whoever was signed out must be out, and every row and key must be whole.
 
 ``python -m tests.model.crashes --store sqlite --seconds 60`` (or ``postgresql``) runs it for longer.
 """
@@ -22,14 +23,21 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from tallystick import Sessions, Unauthorised
-from tallystick.protocol.derivation import derive_all
+from tallystick.protocol.access_token import parse_access_token
+from tallystick.protocol.derivation import DerivedKeys, derive_all
+from tallystick.protocol.keyring import Schedule, empty_keyring, open_keyring
 from tallystick.protocol.refresh_token import open_envelope
 from tallystick.storage.opening import open_store
 from tallystick.storage.sql.store import SqlStore
+from tallystick.types import KeyRow, SessionRow
 from tests.model.crash_worker import open_sessions
 from tests.servers import run_postgres
 
@@ -78,6 +86,8 @@ class Jar:
 
     def __init__(self, user: str, handle: str, access: str, refresh: str) -> None:
         self.user, self.handle, self.access, self.refresh = user, handle, access, refresh
+        self.is_signed_out = False
+        """That it is was acknowledged."""
 
     def keep(self, reply: dict[str, str]) -> None:
         self.access = reply.get("access", self.access)
@@ -131,16 +141,22 @@ class Storm:
 
     def tab(self, jar: Jar, dice: random.Random) -> None:
         while not self.is_over.wait(BEAT_SECONDS - time.monotonic() % BEAT_SECONDS):
-            access = jar.access
             also = {"database": "yes"} if dice.random() < 0.2 else {}
             try:
-                reply = self.ask(dice, verify=access, user=jar.user, **also)
-                if reply.get("error") != "TryRefreshToken":
-                    self._take(jar, reply, "verifications")
-                elif access == jar.access:  # else another tab has refreshed meanwhile
+                if not self.call(jar, dice, **also):
                     self._take(jar, self.ask(dice, refresh=jar.refresh), "refreshes")
+                    self.call(jar, dice)  # again, as browser SDKs do
             except NoAnswer:
                 self.seen["lost answers"] += 1
+
+    def call(self, jar: Jar, dice: random.Random, **also: str) -> bool:
+        """False where it takes a refresh first."""
+        access = jar.access
+        reply = self.ask(dice, verify=access, user=jar.user, **also)
+        if reply.get("error") == "TryRefreshToken" and has_expired(access):
+            return access != jar.access  # another tab has refreshed meanwhile
+        self._take(jar, reply, "verifications")
+        return True
 
     def _take(self, jar: Jar, reply: dict[str, Any], kind: str) -> None:
         if "error" in reply:
@@ -151,14 +167,52 @@ class Storm:
             self.seen[kind] += 1
 
     def visitor(self, dice: random.Random) -> None:
-        """Signs in, refreshes, and is signed out again, for which there is an acknowledgement."""
-        while not self.is_over.is_set():
-            jar = self.sign_in("visitor", dice)
-            jar.keep(self.insist(dice, refresh=jar.refresh))
-            self.insist(dice, revoke=jar.handle)
-            self.seen["revocations"] += 1
-            self.revoked.append(jar)
-            time.sleep(0.05)
+        """Signs in, and is signed out from elsewhere while two tabs refresh. For that there is an acknowledgement."""
+        with ThreadPoolExecutor(TABS) as tabs:
+            while not self.is_over.is_set():
+                jar = self.sign_in("visitor", dice)
+                with contextlib.suppress(NoAnswer):
+                    jar.keep(self.ask(dice, refresh=jar.refresh))
+                chances = [random.Random(dice.random()) for _ in range(TABS)]  # noqa: S311
+                ends = [tabs.submit(self.refresh_until_out, jar, chance) for chance in chances]
+                time.sleep(dice.uniform(0, 0.02))
+                self.insist(dice, revoke=jar.handle)
+                jar.is_signed_out = True
+                self.seen["revocations"] += 1
+                self.revoked.append(jar)
+                for end in ends:
+                    end.result()
+
+    def refresh_until_out(self, jar: Jar, dice: random.Random) -> None:
+        """Each time with the same token, as all this is over before an access token is."""
+        while True:
+            was_signed_out = jar.is_signed_out
+            reply = self.insist(dice, refresh=jar.refresh)
+            if reply.get("reason") == "no_session":
+                return
+            if was_signed_out or "error" in reply:
+                self.wrong.append(f"signed out: {was_signed_out}, and then {reply.get('reason', 'refreshed')}")
+                self.is_over.set()
+                return
+            self.seen["refreshes by visitors"] += 1
+
+    def watch(self, jars: list[Jar]) -> None:
+        """Looks at the rows all the while: a line comes whole, with its generation and the line before it."""
+        store = open_store(self.url)
+        lines: dict[tuple[str, int], bytes] = {}
+        while not self.is_over.wait(0.01):
+            for jar in jars:
+                with contextlib.suppress(SQLAlchemyError):  # the database is away
+                    row = store.load_session("public", jar.handle)
+                    is_whole = row is not None and (
+                        lines.setdefault((jar.handle, row.generation), row.line) == row.line
+                        and lines.get((jar.handle, row.generation - 1)) in (None, row.previous)
+                    )
+                    if not is_whole:
+                        self.wrong.append(f"{jar.user}: the row is gone or half written")
+                        self.is_over.set()
+                    self.seen["rows looked at"] += 1
+        store.close()
 
     def sign_in(self, user: str, dice: random.Random) -> Jar:
         reply = self.insist(dice, create=user)
@@ -190,6 +244,7 @@ class Storm:
             for jar in jars
             for _ in range(TABS)
         ]
+        lives.append((self.watch, (jars,)))
         lives.append((self.visitor, (random.Random(self.dice.random()),)))  # noqa: S311
         threads = [threading.Thread(target=life, args=args) for life, args in lives]
         for thread in threads:
@@ -202,10 +257,11 @@ class Storm:
                 thread.join()
             for worker in self.workers:
                 worker.kill()
-        self.check(jars)
+        if not self.wrong:
+            self.check(jars)
 
     def check(self, jars: list[Jar]) -> None:
-        """What is left: everybody's session, no ended one, and rows that are whole."""
+        """What is left: everybody's session, no ended one, and rows and keys that are whole."""
         keys = derive_all(self.secret, "public")
         store = open_store(self.url)
         assert isinstance(store, SqlStore)
@@ -215,27 +271,57 @@ class Storm:
                 if row is None:
                     self.seen["sessions lost"] += 1
                     continue
-                assert len(row.line) == len(row.previous or bytes(32)) == 32
-                assert json.loads(row.jwt_payload) == {"of": jar.user}
-                # The jar has a child of the line; or the line, whose child was in an answer that never came.
-                generation = open_envelope(jar.refresh, keys).token.generation
-                assert row.generation in (generation, generation - 1), (row.generation, generation)
+                check_row(row, jar, open_envelope(jar.refresh, keys).token.generation)
                 jar.keep({"refresh": sessions.refresh_session(jar.refresh).refresh_token.token})
             for jar in self.revoked:
                 assert store.load_session("public", jar.handle) is None
                 with contextlib.suppress(Unauthorised):
                     sessions.refresh_session(jar.refresh)
                     self.wrong.append("a session that was revoked is back")
-            assert sessions.get_theft_events() == []
+            self.wrong += [f"theft ({theft.kind}) of {theft.user_id}" for theft in sessions.get_theft_events()]
+            schedule = sessions._deployment.schedule
+        self.seen["signing keys"] = check_keys(store.load_keys("public"), keys, schedule)
         if store._engine.dialect.name == "sqlite":
             with store._engine.connect() as connection:
                 assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
         store.close()
 
     def describe(self) -> str:
-        names = ("kills", "server kills", "refreshes", "verifications", "revocations", "lost answers", "broken store")
-        counts = [f"{self.seen[name]} {name}" for name in names if self.seen[name] or name != "server kills"]
+        names = ("kills", "server kills", "refreshes", "verifications", "revocations", "refreshes by visitors")
+        names += ("signing keys", "rows looked at", "lost answers", "broken store")
+        counts = [f"{self.seen[name]} {name}" for name in names if self.seen[name]]
         return ", ".join([*counts, f"sessions lost: {self.seen['sessions lost'] + len(self.wrong)}"])
+
+
+def has_expired(access: str) -> bool:
+    claims = parse_access_token(access)
+    assert claims
+    return float(claims["exp"]) < time.time()
+
+
+def check_row(row: SessionRow, jar: Jar, generation: int) -> None:
+    """``generation`` is that of the jar's refresh token."""
+    assert (row.user_id, json.loads(row.jwt_payload), json.loads(row.session_data)) == (jar.user, {"of": jar.user}, {})
+    assert (len(row.line), len(row.nonce)) == (32, 16)
+    assert (row.previous is None) == (row.generation == 0)
+    assert row.previous is None or len(row.previous) == 32
+    assert row.line != row.previous
+    # The jar has a child of the line; or the line, whose child was in an answer that never came.
+    assert row.generation in (generation, generation - 1), (row.generation, generation)
+    assert row.created_at <= (row.refreshed_at or row.created_at) < row.expires_at <= row.absolute_expires_at
+
+
+def check_keys(rows: list[KeyRow], secrets: tuple[DerivedKeys, ...], schedule: Schedule) -> int:
+    """How many there are: one after another, none twice, each one whole."""
+    assert [row.sequence for row in rows] == list(range(len(rows), 0, -1))
+    for newer, older in pairwise(rows):
+        assert newer.created_at - older.created_at >= schedule.interval - schedule.overlap
+    for row in rows:
+        ring = open_keyring(
+            [row], secrets, schedule, row.algorithm, empty_keyring(schedule, row.algorithm), row.created_at
+        )
+        assert [key.kid for key in ring.keys] == [row.kid]
+    return len(rows)
 
 
 @contextlib.contextmanager
