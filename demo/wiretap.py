@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tallystick import AsyncSessions, CreatedSession, TokenTheftDetected
+from tallystick import AsyncSessions, ClientInfo, CreatedSession, TokenTheftDetected
 
 Actor: TypeAlias = Literal["you", "thief"]
 
@@ -191,10 +191,17 @@ class TappedSessions(AsyncSessions):
         self._wiretap = wiretap
 
     async def refresh_session(
-        self, refresh_token: str, anti_csrf_token: str | None = None, *, enable_anti_csrf: bool | None = None
+        self,
+        refresh_token: str,
+        anti_csrf_token: str | None = None,
+        *,
+        enable_anti_csrf: bool | None = None,
+        client: ClientInfo | None = None,
     ) -> CreatedSession:
         try:
-            return await super().refresh_session(refresh_token, anti_csrf_token, enable_anti_csrf=enable_anti_csrf)
+            return await super().refresh_session(
+                refresh_token, anti_csrf_token, enable_anti_csrf=enable_anti_csrf, client=client
+            )
         except TokenTheftDetected as theft:
             self._wiretap.report_theft(theft.session_handle, theft.reason)
             raise
