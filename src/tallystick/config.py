@@ -16,6 +16,7 @@ from tallystick.errors import GeneralError
 
 Algorithm: TypeAlias = Literal["RS256", "ES256", "EdDSA"]
 SameSite: TypeAlias = Literal["lax", "strict", "none"]
+BrowserInterface: TypeAlias = Literal["fdi", "classic"]
 TransferMethod: TypeAlias = Literal["cookie", "header", "any"]
 LimitPolicy: TypeAlias = Literal["evict_oldest", "reject"]
 
@@ -82,6 +83,7 @@ class Settings(TypedDict, total=False):
     anti_csrf: AntiCsrf | None
     token_transfer_method: TransferMethod
     session_expired_status_code: int
+    browser_interface: BrowserInterface
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,9 @@ class Config:
         ``cookie`` or ``header`` allows only that; ``any`` lets each client choose (spec/fdi.md 2.1).
     ``session_expired_status_code``
         The status of an answer without a session: 401. The browser SDK must be told of any other.
+    ``browser_interface``
+        What browsers are spoken to with: ``fdi`` for the browser SDK of today, ``classic`` for the 1.0.X interface
+        (spec/fdi.md 1.9). For all that goes with the latter see :func:`tallystick.presets.classic`.
     """
 
     app_id: str = PUBLIC
@@ -171,6 +176,7 @@ class Config:
     anti_csrf: AntiCsrf | None = None
     token_transfer_method: TransferMethod = "any"
     session_expired_status_code: int = 401
+    browser_interface: BrowserInterface = "fdi"
 
     def __post_init__(self) -> None:
         self._check_durations()
@@ -268,12 +274,30 @@ class Config:
                 self.session_expired_status_code,
                 "a status from 400 to 499 other than 403, which is that of invalid claims",
             )
+        self._check_browser_interface()
+
+    def _check_browser_interface(self) -> None:
+        if self.browser_interface not in get_args(BrowserInterface):
+            raise _refused("browser_interface", self.browser_interface, "'fdi' or 'classic'")
+        if self.browser_interface == "fdi":
+            return
+        if self.token_transfer_method != "cookie":
+            raise _refused("token_transfer_method", self.token_transfer_method, "'cookie' with the classic interface")
+        if self.anti_csrf not in (AntiCsrf.VIA_TOKEN, AntiCsrf.NONE):
+            raise _refused(
+                "anti_csrf", self.anti_csrf, "VIA_TOKEN or NONE with the classic interface, whose clients send no rid"
+            )
 
     @property
     def inactivity_limit(self) -> timedelta:
         """How long a session lives without use: the shorter of ``refresh_token_validity`` and ``idle_timeout``."""
         idle = self.idle_timeout
         return self.refresh_token_validity if idle is None else min(self.refresh_token_validity, idle)
+
+    @property
+    def is_classic(self) -> bool:
+        """Whether browsers are spoken to with the 1.0.X interface."""
+        return self.browser_interface == "classic"
 
     @property
     def auth_path(self) -> str:

@@ -1,4 +1,4 @@
-"""Lifetimes by NIST SP 800-63B-4 (July 2025): settings for a facade.
+"""Settings for a facade that belong together: lifetimes by NIST SP 800-63B-4 (July 2025), the classic interface.
 
 ::
 
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Unpack
 
-from tallystick.config import Config, Settings
+from tallystick.config import AntiCsrf, Config, Settings
 from tallystick.errors import GeneralError
 
-__all__ = ["aal1", "aal2", "aal3"]
+__all__ = ["aal1", "aal2", "aal3", "classic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,24 @@ def aal3(**settings: Unpack[Settings]) -> Settings:
     """At most 12 hours in all and 15 minutes without activity; access tokens are good for 5 minutes. ``settings``: as
     :func:`aal1`."""
     return _settings_of(_AAL3, settings)
+
+
+def classic(**settings: Unpack[Settings]) -> Settings:
+    """The 1.0.X interface, for browser SDKs up to FDI 1.15 (spec/fdi.md 1.9): the cookies ``sAccessToken``,
+    ``sRefreshToken`` and ``sIdRefreshToken``, the headers ``id-refresh-token`` and ``anti-csrf``, and status 440 where
+    there is no valid session. ``settings`` go before the preset's own.
+
+    Raises :class:`GeneralError` (``bad_config``) for what these clients cannot do: header transfer, the ``rid`` header.
+    """
+    own: Settings = {
+        "browser_interface": "classic",
+        "token_transfer_method": "cookie",
+        "anti_csrf": AntiCsrf.VIA_TOKEN,
+        "session_expired_status_code": 440,
+    }
+    merged: Settings = {**own, **settings}
+    Config(**merged)
+    return merged
 
 
 def _settings_of(level: _Level, settings: Settings) -> Settings:

@@ -155,11 +155,12 @@ async def _no_app(_scope: object, _receive: object, _send: object) -> None: ...
 
 def test_the_reference_has_every_cookie_and_header():
     page = REFERENCE / "http.md"
-    cookies = {tokens.ACCESS_COOKIE, tokens.REFRESH_COOKIE, tokens.LEGACY_COOKIE}
+    cookies = {tokens.ACCESS_COOKIE, tokens.REFRESH_COOKIE, tokens.ID_REFRESH_COOKIE}
     assert set(columns_of(page, "cookie")) == cookies
     rows = {row[0] for row in rows_of(page, "header")}
     response = {changes.FRONT_TOKEN, changes.ANTI_CSRF, changes.ACCESS_HEADER, changes.REFRESH_HEADER, changes.EXPOSE}
-    assert rows == {*fastapi.get_all_cors_headers(), *response, "cache-control"}
+    classic = {*fastapi.get_all_cors_headers(classic=True), *fastapi.get_cors_expose_headers(classic=True)}
+    assert rows == {*fastapi.get_all_cors_headers(), *response, *classic, "cache-control"}
     assert set(fastapi.get_cors_expose_headers()) < response
 
 

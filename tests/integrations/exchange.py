@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 OUR_COOKIES = ("sAccessToken", "sRefreshToken", "sIdRefreshToken")
-TOKEN_HEADERS = ("st-access-token", "st-refresh-token", "front-token", "anti-csrf")
+TOKEN_HEADERS = ("st-access-token", "st-refresh-token", "front-token", "anti-csrf", "id-refresh-token")
 Headers = list[tuple[str, str]]
 
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tallystick import Config, GeneralError, TryRefreshToken, Unauthorised
-from tallystick.presets import aal1, aal2, aal3
+from tallystick import AntiCsrf, Config, GeneralError, TryRefreshToken, Unauthorised
+from tallystick.presets import aal1, aal2, aal3, classic
 
 SECOND = timedelta(seconds=1)
 LEVELS = [
@@ -97,3 +97,12 @@ def test_signing_in_again_begins_both_timeouts_anew(facades, preset, idle):
     known = sessions.get_session_information(again.session.handle)
     assert known.expiry == facades.clock.now + idle // timedelta(milliseconds=1)
     assert sessions.get_session_information(first.session.handle) is None
+
+
+def test_the_classic_preset_is_refused_what_its_clients_cannot_do():
+    assert Config(**classic()).is_classic
+    for settings in ({"token_transfer_method": "any"}, {"anti_csrf": AntiCsrf.VIA_CUSTOM_HEADER}, {"anti_csrf": None}):
+        with pytest.raises(GeneralError, match=f"{next(iter(settings))} is .* with the classic interface"):
+            classic(**settings)
+    with pytest.raises(GeneralError, match="browser_interface is 'modern', but must be 'fdi' or 'classic'"):
+        Config(browser_interface="modern")

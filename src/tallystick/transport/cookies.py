@@ -9,6 +9,11 @@ from urllib.parse import quote, unquote
 
 from tallystick.config import SameSite
 
+ACCESS_COOKIE: Final = "sAccessToken"
+REFRESH_COOKIE: Final = "sRefreshToken"
+ID_REFRESH_COOKIE: Final = "sIdRefreshToken"
+"""Of interfaces before FDI 1.16: it says that there is a session."""
+
 MAX_COOKIE_HEADER: Final = 64 * 1024
 """A longer Cookie header is not read: no browser sends one (a hundred cookies of full size, RFC 6265bis 5.6)."""
 

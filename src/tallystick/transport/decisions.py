@@ -19,13 +19,11 @@ from tallystick.errors import (
 )
 from tallystick.protocol.access_token import parse_access_token
 from tallystick.transport.changes import Changes
+from tallystick.transport.cookies import ACCESS_COOKIE, ID_REFRESH_COOKIE, REFRESH_COOKIE
 from tallystick.transport.policy import Policy, check_can_set_cookies
 from tallystick.transport.request import Request
 from tallystick.transport.tokens import (
-    ACCESS_COOKIE,
-    LEGACY_COOKIE,
     METHODS,
-    REFRESH_COOKIE,
     Method,
     attach_access_token,
     clear,
@@ -137,9 +135,13 @@ def decide_verification(
                 reason="bad_method",
             )
         return None
-    if count_cookies(request, LEGACY_COOKIE):
+    has_marker = count_cookies(request, ID_REFRESH_COOKIE) > 0
+    is_classic = policy.config.is_classic
+    if has_marker and not is_classic:
         raise TryRefreshToken("the client has a cookie of an older interface", reason="legacy_cookie")
     presented = _choose_access_token(request, policy)
+    if is_classic:
+        presented = _check_marker(presented, has_marker, session_required)
     if presented is None:
         if session_required:
             # Another response may be setting tokens at this very moment, so none are cleared (P-8).
@@ -173,6 +175,8 @@ def decide_refresh(request: Request, policy: Policy) -> Refreshing | Answer:
     if is_cookie and policy.anti_csrf is AntiCsrf.VIA_CUSTOM_HEADER and request.header("rid") is None:
         raise Unauthorised("the request has no rid header", reason="anti_csrf_failed")
     via_token = is_cookie and policy.anti_csrf is AntiCsrf.VIA_TOKEN
+    # Classic clients send none with a refresh: its cookie goes to that route alone (spec/fdi.md 3.1).
+    presents = via_token and not policy.config.is_classic
     also = clear_legacy(request, policy)
     for other in METHODS:
         if other != method and other in tokens:
@@ -180,7 +184,7 @@ def decide_refresh(request: Request, policy: Policy) -> Refreshing | Answer:
     return Refreshing(
         tokens[method],
         method,
-        (request.header("anti-csrf") or "") if via_token else None,
+        (request.header("anti-csrf") or "") if presents else None,
         via_token,
         also,
     )
@@ -242,6 +246,22 @@ def _choose_access_token(request: Request, policy: Policy) -> tuple[Method, str]
         if count_cookies(request, ACCESS_COOKIE) > 1:
             raise TryRefreshToken("the request has several access tokens", reason="duplicate_cookies")
         return "cookie", tokens["cookie"]
+    return None
+
+
+def _check_marker(
+    presented: tuple[Method, str] | None, has_marker: bool, session_required: bool
+) -> tuple[Method, str] | None:
+    """The classic order (spec/fdi.md 3.2): a missing access token asks for a refresh, as its cookie goes when it runs
+    out; a token without ``sIdRefreshToken`` is of a session that has been signed out."""
+    if presented is None:
+        if session_required or has_marker:
+            raise TryRefreshToken("there is no access token", reason="missing_token")
+        return None
+    if has_marker:
+        return presented
+    if session_required:
+        raise Unauthorised("there is no sIdRefreshToken cookie", reason="no_id_refresh_token")
     return None
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tallystick.config import AntiCsrf, Config, SameSite
 from tallystick.errors import GeneralError
+from tallystick.transport.cookies import Cookie
 from tallystick.transport.request import Request
 
 
@@ -28,6 +29,10 @@ class Policy:
     def cookie_domain(self) -> str | None:
         """The cookies' Domain attribute."""
         return name_domain(self.config.cookie_domain)
+
+    def make_cookie(self, name: str, value: str, path: str, expires_at: int) -> Cookie:
+        """A cookie of ours; an empty value clears it. ``expires_at`` in ms."""
+        return Cookie(name, value, path, self.cookie_domain, expires_at, self.is_secure, self.same_site)
 
 
 def make_policy(config: Config, request: Request) -> Policy:

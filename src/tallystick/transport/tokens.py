@@ -7,18 +7,15 @@ from typing import Final, Literal, TypeAlias
 
 from tallystick.config import milliseconds
 from tallystick.protocol.access_token import parse_access_token
+from tallystick.transport import classic
 from tallystick.transport.changes import ACCESS_HEADER, ANTI_CSRF, FRONT_TOKEN, REFRESH_HEADER, Changes
-from tallystick.transport.cookies import Cookie, read_cookie
+from tallystick.transport.cookies import ACCESS_COOKIE, ID_REFRESH_COOKIE, REFRESH_COOKIE, Cookie, read_cookie
 from tallystick.transport.policy import Policy, name_domain
 from tallystick.transport.request import Request
 from tallystick.types import CookieTokenInfo, CreatedSession
 
 Method: TypeAlias = Literal["cookie", "header"]
 METHODS: Final[tuple[Method, Method]] = ("cookie", "header")
-
-ACCESS_COOKIE: Final = "sAccessToken"
-REFRESH_COOKIE: Final = "sRefreshToken"
-LEGACY_COOKIE: Final = "sIdRefreshToken"
 
 _ACCESS_COOKIE_LIFE: Final = milliseconds(timedelta(days=365))
 """Not the token's own: an expired token that is present says that there probably is a session (spec/fdi.md 1.2)."""
@@ -76,12 +73,14 @@ def count_cookies(request: Request, name: str) -> int:
 
 def attach_created(created: CreatedSession, method: Method, policy: Policy) -> Changes:
     """Everything that a new or refreshed session gives its client."""
+    if policy.config.is_classic:
+        return classic.attach_created(created, policy)
     changes = attach_access_token(created.access_token, created.front_token, method, policy)
     refresh = created.refresh_token
     if method == "header":
         return changes.then(Changes(headers=((REFRESH_HEADER, refresh.token),)))
     expires_at = min(refresh.expiry, refresh.created_time + _LONGEST_LIFE)
-    cookie = _cookie(REFRESH_COOKIE, refresh.token, refresh.cookie_path, expires_at, policy)
+    cookie = policy.make_cookie(REFRESH_COOKIE, refresh.token, refresh.cookie_path, expires_at)
     anti_csrf = created.anti_csrf_token
     headers = () if anti_csrf is None else ((ANTI_CSRF, anti_csrf),)
     return changes.then(Changes((cookie,), headers))
@@ -89,11 +88,13 @@ def attach_created(created: CreatedSession, method: Method, policy: Policy) -> C
 
 def attach_access_token(token: CookieTokenInfo, front_token: str, method: Method, policy: Policy) -> Changes:
     """A new access token, and the front token that always goes with it."""
+    if policy.config.is_classic:
+        return classic.attach_access_token(token, policy)
     front = (FRONT_TOKEN, front_token)
     if method == "header":
         return Changes(headers=(front, (ACCESS_HEADER, token.token)))
     expires_at = token.created_time + _ACCESS_COOKIE_LIFE
-    cookie = _cookie(ACCESS_COOKIE, token.token, token.cookie_path, expires_at, policy)
+    cookie = policy.make_cookie(ACCESS_COOKIE, token.token, token.cookie_path, expires_at)
     return Changes((cookie,), (front,))
 
 
@@ -102,14 +103,16 @@ def clear(method: Method, policy: Policy) -> Changes:
 
     ``front-token: remove`` suffices for the browser SDK even where a proxy drops the empty headers (P-6).
     """
+    if policy.config.is_classic:
+        return classic.clear(policy) if method == "cookie" else Changes()
     gone: tuple[tuple[str, str | None], ...] = ((FRONT_TOKEN, "remove"), (ANTI_CSRF, None))
     if method == "header":
         return Changes(headers=(*gone, (ACCESS_HEADER, ""), (REFRESH_HEADER, "")))
     config = policy.config
     return Changes(
         (
-            _cookie(ACCESS_COOKIE, "", config.access_token_path, 0, policy),
-            _cookie(REFRESH_COOKIE, "", config.refresh_cookie_path, 0, policy),
+            policy.make_cookie(ACCESS_COOKIE, "", config.access_token_path, 0),
+            policy.make_cookie(REFRESH_COOKIE, "", config.refresh_cookie_path, 0),
         ),
         gone,
     )
@@ -121,10 +124,10 @@ def clear_everything(policy: Policy) -> Changes:
 
 
 def clear_legacy(request: Request, policy: Policy) -> Changes:
-    """Take the cookie of interfaces before FDI 1.16 away, if the client has it (P-59)."""
-    if not count_cookies(request, LEGACY_COOKIE):
+    """Take the cookie of interfaces before FDI 1.16 away, if the client has it and it is not in use (P-59)."""
+    if policy.config.is_classic or not count_cookies(request, ID_REFRESH_COOKIE):
         return Changes()
-    return Changes((_cookie(LEGACY_COOKIE, "", "/", 0, policy),))
+    return Changes((policy.make_cookie(ID_REFRESH_COOKIE, "", "/", 0),))
 
 
 def clear_older_domain(names: list[str], policy: Policy) -> Changes:
@@ -135,7 +138,3 @@ def clear_older_domain(names: list[str], policy: Policy) -> Changes:
     return Changes(
         tuple(Cookie(name, "", paths[name], domain, 0, policy.is_secure, policy.same_site) for name in names)
     )
-
-
-def _cookie(name: str, value: str, path: str, expires_at: int, policy: Policy) -> Cookie:
-    return Cookie(name, value, path, policy.cookie_domain, expires_at, policy.is_secure, policy.same_site)
