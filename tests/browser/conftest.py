@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from demo.__main__ import DemoServer
 from demo.app import create_app
-from tests.browser.serving import address, build_assets, bundle_sdk, listen, make_server, running
+from tests.browser.serving import address, build_assets, bundle_classic_sdk, bundle_sdk, listen, make_server, running
 from tests.browser.site import Site, run_site
 
 PATIENCE_MS = 15_000
@@ -27,6 +27,13 @@ def assets() -> None:
 def sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("sdk") / "sdk.js"
     bundle_sdk(target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def classic_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("classic-sdk") / "sdk.js"
+    bundle_classic_sdk(target)
     return target
 
 
