@@ -56,7 +56,14 @@ def bundle_classic_sdk(target: Path) -> None:
 def _bundle(script: Path, packages: Path, target: Path) -> None:
     esbuild = DEMO / "node_modules" / ".bin" / "esbuild"
     subprocess.run(
-        [esbuild, script, "--bundle", "--banner:js=var process = { env: {} };", "--log-level=warning", f"--outfile={target}"],
+        [
+            esbuild,
+            script,
+            "--bundle",
+            "--banner:js=var process = { env: {} };",
+            "--log-level=warning",
+            f"--outfile={target}",
+        ],
         env={**os.environ, "NODE_PATH": str(packages / "node_modules")},
         check=True,
     )
