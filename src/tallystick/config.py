@@ -16,6 +16,7 @@ from tallystick.errors import GeneralError
 
 Algorithm: TypeAlias = Literal["RS256", "ES256", "EdDSA"]
 SameSite: TypeAlias = Literal["lax", "strict", "none"]
+CookiePrefix: TypeAlias = Literal["__Host-", "__Secure-"]
 BrowserInterface: TypeAlias = Literal["fdi", "classic"]
 TransferMethod: TypeAlias = Literal["cookie", "header", "any"]
 LimitPolicy: TypeAlias = Literal["evict_oldest", "reject"]
@@ -80,8 +81,11 @@ class Settings(TypedDict, total=False):
     older_cookie_domain: str | None
     cookie_secure: bool | None
     cookie_same_site: SameSite | None
+    cookie_prefix: CookiePrefix | None
+    cookie_partitioned: bool
     anti_csrf: AntiCsrf | None
     token_transfer_method: TransferMethod
+    device_routes: bool
     session_expired_status_code: int
     browser_interface: BrowserInterface
 
@@ -134,6 +138,12 @@ class Config:
         Where the middleware's own routes are: ``/auth``.
     ``access_token_path``, ``refresh_token_path``, ``cookie_domain``, ``cookie_secure``, ``cookie_same_site``
         Cookie attributes. The refresh token's cookie goes to the refresh route alone, unless told otherwise.
+    ``cookie_prefix``
+        ``__Secure-`` or ``__Host-`` before the cookies' names, by which browsers keep out cookies that others have
+        planted (RFC 6265bis section 4.1.3). What ``__Host-`` cannot name (the refresh token's cookie, with its narrow
+        path) gets ``__Secure-``. To change it on a running deployment signs cookie clients out.
+    ``cookie_partitioned``
+        Give the cookies the attribute ``Partitioned`` (CHIPS), for an app in other sites' frames.
     ``older_cookie_domain``
         What ``cookie_domain`` was before it was changed ("" for none), so that browsers that still hold the old cookies
         beside the new ones get rid of them (spec/fdi.md P-2).
@@ -141,6 +151,8 @@ class Config:
         None for the computed default: VIA_CUSTOM_HEADER with ``SameSite=None``, else NONE (spec/fdi.md 2.4).
     ``token_transfer_method``
         ``cookie`` or ``header`` allows only that; ``any`` lets each client choose (spec/fdi.md 2.1).
+    ``device_routes``
+        Whether the middleware answers ``/auth/session/devices`` too: a user's own sessions, and their ends.
     ``session_expired_status_code``
         The status of an answer without a session: 401. The browser SDK must be told of any other.
     ``browser_interface``
@@ -173,8 +185,11 @@ class Config:
     older_cookie_domain: str | None = None
     cookie_secure: bool | None = None
     cookie_same_site: SameSite | None = None
+    cookie_prefix: CookiePrefix | None = None
+    cookie_partitioned: bool = False
     anti_csrf: AntiCsrf | None = None
     token_transfer_method: TransferMethod = "any"
+    device_routes: bool = False
     session_expired_status_code: int = 401
     browser_interface: BrowserInterface = "fdi"
 
@@ -247,7 +262,7 @@ class Config:
             raise _refused("max_session_data_bytes", self.max_session_data_bytes, "at least 2")
         if type(self.verified_token_cache) is not int or not 0 <= self.verified_token_cache <= 1_000_000:
             raise _refused("verified_token_cache", self.verified_token_cache, "0 to 1,000,000")
-        for name in ("keep_user_agent", "keep_address"):
+        for name in ("keep_user_agent", "keep_address", "cookie_partitioned", "device_routes"):
             if not isinstance(getattr(self, name), bool):
                 raise _refused(name, getattr(self, name), "True or False")
 
@@ -275,6 +290,7 @@ class Config:
                 "a status from 400 to 499 other than 403, which is that of invalid claims",
             )
         self._check_browser_interface()
+        self._check_cookie_names()
 
     def _check_browser_interface(self) -> None:
         if self.browser_interface not in get_args(BrowserInterface):
@@ -283,10 +299,43 @@ class Config:
             return
         if self.token_transfer_method != "cookie":
             raise _refused("token_transfer_method", self.token_transfer_method, "'cookie' with the classic interface")
+        if self.cookie_prefix is not None:
+            raise _refused(
+                "cookie_prefix", self.cookie_prefix, "None with the classic interface, whose names are fixed"
+            )
         if self.anti_csrf not in (AntiCsrf.VIA_TOKEN, AntiCsrf.NONE):
             raise _refused(
                 "anti_csrf", self.anti_csrf, "VIA_TOKEN or NONE with the classic interface, whose clients send no rid"
             )
+
+    def _check_cookie_names(self) -> None:
+        prefix = self.cookie_prefix
+        if prefix not in (None, *get_args(CookiePrefix)):
+            raise _refused("cookie_prefix", prefix, "'__Host-', '__Secure-' or None")
+        if prefix is None and not self.cookie_partitioned:
+            return
+        if self.secure is not True:
+            name = "cookie_partitioned" if prefix is None else "cookie_prefix"
+            raise _refused(
+                name,
+                getattr(self, name),
+                "left out unless cookies are Secure: api_domain with https, or cookie_secure=True",
+            )
+        if prefix == "__Host-" and (self.cookie_domain is not None or self.access_token_path != "/"):
+            raise _refused(
+                "cookie_prefix", prefix, "'__Secure-' with a cookie_domain or another access_token_path than /"
+            )
+
+    @property
+    def access_cookie(self) -> str:
+        """The name of the access token's cookie."""
+        return f"{self.cookie_prefix or ''}sAccessToken"
+
+    @property
+    def refresh_cookie(self) -> str:
+        """The name of the refresh token's cookie; browsers take ``__Host-`` with the path ``/`` only."""
+        prefix = "__Secure-" if self.cookie_prefix and self.refresh_cookie_path != "/" else self.cookie_prefix
+        return f"{prefix or ''}sRefreshToken"
 
     @property
     def inactivity_limit(self) -> timedelta:

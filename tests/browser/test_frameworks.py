@@ -138,6 +138,22 @@ def test_the_story_with_the_sdk_of_today(serve: Serve, device: BrowserContext, s
     run_story(open_today(device, url, sdk), open_today(device, url, sdk), device)
 
 
+def test_the_story_with_prefixed_and_partitioned_cookies(device: BrowserContext, sdk: Path):
+    """Chromium takes localhost for secure."""
+    settings = {
+        "access_token_validity": LIFE,
+        "cookie_secure": True,
+        "cookie_prefix": "__Host-",
+        "cookie_partitioned": True,
+    }
+    with fastapi(Plan(MemoryStore(), lambda: time.time_ns() // 1_000_000, settings)) as url:
+        tab = open_today(device, url, sdk)
+        tab.sign_in()
+        assert {"__Host-sAccessToken", "__Secure-sRefreshToken"} < names(device)
+        run_story(tab, open_today(device, url, sdk), device)
+        assert not {"__Host-sAccessToken", "__Secure-sRefreshToken"} & names(device)
+
+
 def test_the_story_with_the_classic_sdk(serve: Serve, device: BrowserContext, classic_sdk: Path):
     url = serve(**classic())
     one, two = open_classic(device, url, classic_sdk), open_classic(device, url, classic_sdk)

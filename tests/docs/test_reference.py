@@ -145,7 +145,7 @@ def test_the_reference_has_every_command_and_option():
 
 
 def test_the_reference_has_every_route():
-    middleware = fastapi.SessionMiddleware(_no_app, AsyncSessions("memory://"))
+    middleware = fastapi.SessionMiddleware(_no_app, AsyncSessions("memory://", device_routes=True))
     routes = {f"{method} {path}" for method, path in middleware.routes.by_place}
     assert {row[0] for row in rows_of(REFERENCE / "http.md", "route")} == routes
 
@@ -155,7 +155,8 @@ async def _no_app(_scope: object, _receive: object, _send: object) -> None: ...
 
 def test_the_reference_has_every_cookie_and_header():
     page = REFERENCE / "http.md"
-    cookies = {tokens.ACCESS_COOKIE, tokens.REFRESH_COOKIE, tokens.ID_REFRESH_COOKIE}
+    config = Config()
+    cookies = {config.access_cookie, config.refresh_cookie, tokens.ID_REFRESH_COOKIE}
     assert set(columns_of(page, "cookie")) == cookies
     rows = {row[0] for row in rows_of(page, "header")}
     response = {changes.FRONT_TOKEN, changes.ANTI_CSRF, changes.ACCESS_HEADER, changes.REFRESH_HEADER, changes.EXPOSE}

@@ -80,8 +80,8 @@ def test_the_routes_are_the_app_s_and_can_be_listed_and_exempted():
     rules = {(rule.endpoint, rule.rule) for rule in app.url_map.iter_rules() if rule.endpoint.startswith("tallystick.")}
     assert rules == {
         ("tallystick.refresh", "/v1/auth/session/refresh/"),
-        ("tallystick.signout", "/v1/auth/signout/"),
-        ("tallystick.jwks", "/v1/auth/jwt/jwks.json/"),
+        ("tallystick.sign_out", "/v1/auth/signout/"),
+        ("tallystick.publish_keys", "/v1/auth/jwt/jwks.json/"),
     }
     assert "tallystick" in app.blueprints  # what CSRFProtect.exempt() takes
 

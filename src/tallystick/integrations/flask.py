@@ -33,6 +33,7 @@ from tallystick.integrations.wsgi import (
 from tallystick.protocol.claims import OverrideValidators
 from tallystick.sessions import Sessions
 from tallystick.transport.decisions import Answer
+from tallystick.transport.devices import ONE
 from tallystick.transport.dialogue import check_sessions
 from tallystick.transport.routes import Route, Routes
 
@@ -161,8 +162,8 @@ def _make_blueprint(routes: Routes) -> Blueprint:
     blueprint = Blueprint(_NAME, __name__)
     for (method, path), route in routes.by_place.items():
         blueprint.add_url_rule(
-            f"{path}/",
-            endpoint=path.rpartition("/")[2].partition(".")[0],
+            f"{path.replace(ONE, '<handle>')}/",
+            endpoint=route.__name__.strip("_"),
             view_func=partial(_serve, route),
             methods=[method],
             strict_slashes=False,
@@ -170,7 +171,7 @@ def _make_blueprint(routes: Routes) -> Blueprint:
     return blueprint
 
 
-def _serve(route: Route) -> Response:
+def _serve(route: Route, **_found: str) -> Response:
     slot = slot_of(request.environ)
     return _respond(slot.hold(route(slot.exchange)))
 

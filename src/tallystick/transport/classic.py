@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tallystick.transport.changes import ANTI_CSRF, Changes
-from tallystick.transport.cookies import ACCESS_COOKIE, ID_REFRESH_COOKIE, REFRESH_COOKIE
+from tallystick.transport.cookies import ID_REFRESH_COOKIE
 from tallystick.transport.policy import Policy
 from tallystick.types import CookieTokenInfo, CreatedSession
 
@@ -17,7 +17,7 @@ def attach_created(created: CreatedSession, policy: Policy) -> Changes:
     refresh, marker = created.refresh_token, created.id_refresh_token
     access_path = created.access_token.cookie_path
     cookies = (
-        policy.make_cookie(REFRESH_COOKIE, refresh.token, refresh.cookie_path, refresh.expiry),
+        policy.make_cookie(policy.config.refresh_cookie, refresh.token, refresh.cookie_path, refresh.expiry),
         policy.make_cookie(ID_REFRESH_COOKIE, marker.token, access_path, marker.expiry),
     )
     headers: tuple[tuple[str, str | None], ...] = ((ID_REFRESH_HEADER, f"{marker.token};{marker.expiry}"),)
@@ -28,15 +28,15 @@ def attach_created(created: CreatedSession, policy: Policy) -> Changes:
 
 def attach_access_token(token: CookieTokenInfo, policy: Policy) -> Changes:
     """A new access token, in a cookie that goes when the token does; nothing in a header tells of it."""
-    return Changes((policy.make_cookie(ACCESS_COOKIE, token.token, token.cookie_path, token.expiry),))
+    return Changes((policy.make_cookie(policy.config.access_cookie, token.token, token.cookie_path, token.expiry),))
 
 
 def clear(policy: Policy) -> Changes:
     """Take all three cookies away, and tell the page."""
     config = policy.config
     paths = (
-        (ACCESS_COOKIE, config.access_token_path),
-        (REFRESH_COOKIE, config.refresh_cookie_path),
+        (config.access_cookie, config.access_token_path),
+        (config.refresh_cookie, config.refresh_cookie_path),
         (ID_REFRESH_COOKIE, config.access_token_path),
     )
     return Changes(

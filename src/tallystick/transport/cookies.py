@@ -9,8 +9,6 @@ from urllib.parse import quote, unquote
 
 from tallystick.config import SameSite
 
-ACCESS_COOKIE: Final = "sAccessToken"
-REFRESH_COOKIE: Final = "sRefreshToken"
 ID_REFRESH_COOKIE: Final = "sIdRefreshToken"
 """Of interfaces before FDI 1.16: it says that there is a session."""
 
@@ -31,6 +29,7 @@ class Cookie:
     expires_at: int
     is_secure: bool
     same_site: SameSite
+    is_partitioned: bool = False
 
     @property
     def place(self) -> tuple[str, str, str | None]:
@@ -54,6 +53,8 @@ class Cookie:
         if self.is_secure:
             attributes["Secure"] = None
         attributes["SameSite"] = self.same_site.capitalize()
+        if self.is_partitioned:
+            attributes["Partitioned"] = None
         return attributes
 
     def render(self) -> str:

@@ -19,7 +19,7 @@ from tallystick.errors import (
 )
 from tallystick.protocol.access_token import parse_access_token
 from tallystick.transport.changes import Changes
-from tallystick.transport.cookies import ACCESS_COOKIE, ID_REFRESH_COOKIE, REFRESH_COOKIE
+from tallystick.transport.cookies import ID_REFRESH_COOKIE
 from tallystick.transport.policy import Policy, check_can_set_cookies
 from tallystick.transport.request import Request
 from tallystick.transport.tokens import (
@@ -103,14 +103,14 @@ def decide_creation(request: Request, policy: Policy) -> Creation:
     keeps.
     """
     method = _method_for_creation(request, policy)
-    presented = find_access_tokens(request)
+    presented = find_access_tokens(request, policy)
     if method == "cookie":
         check_can_set_cookies(policy)
         # A Bearer token of some other system is not ours to clear (P-57).
         has_other = "header" in presented
     else:
         # Whatever it holds: a cookie of this name is no one else's.
-        has_other = count_cookies(request, ACCESS_COOKIE) > 0
+        has_other = count_cookies(request, policy.config.access_cookie) > 0
     other: Method = "header" if method == "cookie" else "cookie"
     return Creation(
         method,
@@ -164,10 +164,12 @@ def decide_refresh(request: Request, policy: Policy) -> Refreshing | Answer:
     """What to refresh with, or the answer where it does not come to that. Raises :class:`Unauthorised`."""
     allowed = policy.config.token_transfer_method
     if allowed != "header":
-        names = [n for n in (ACCESS_COOKIE, REFRESH_COOKIE) if count_cookies(request, n) > 1]
+        names = [
+            n for n in (policy.config.access_cookie, policy.config.refresh_cookie) if count_cookies(request, n) > 1
+        ]
         if names:
             return _answer_duplicates(names, policy)
-    tokens = find_refresh_tokens(request)
+    tokens = find_refresh_tokens(request, policy)
     method: Method | None = next((m for m in ("header", "cookie") if allowed in ("any", m) and m in tokens), None)
     if method is None:
         raise Unauthorised("there is no refresh token", reason="missing_token")
@@ -239,11 +241,11 @@ def _method_for_creation(request: Request, policy: Policy) -> Method:
 
 def _choose_access_token(request: Request, policy: Policy) -> tuple[Method, str] | None:
     allowed = policy.config.token_transfer_method
-    tokens = find_access_tokens(request)
+    tokens = find_access_tokens(request, policy)
     if allowed in ("any", "header") and "header" in tokens:
         return "header", tokens["header"]
     if allowed in ("any", "cookie") and "cookie" in tokens:
-        if count_cookies(request, ACCESS_COOKIE) > 1:
+        if count_cookies(request, policy.config.access_cookie) > 1:
             raise TryRefreshToken("the request has several access tokens", reason="duplicate_cookies")
         return "cookie", tokens["cookie"]
     return None

@@ -32,7 +32,12 @@ class Policy:
 
     def make_cookie(self, name: str, value: str, path: str, expires_at: int) -> Cookie:
         """A cookie of ours; an empty value clears it. ``expires_at`` in ms."""
-        return Cookie(name, value, path, self.cookie_domain, expires_at, self.is_secure, self.same_site)
+        return self.make_cookie_of(self.cookie_domain, name, value, path, expires_at)
+
+    def make_cookie_of(self, domain: str | None, name: str, value: str, path: str, expires_at: int) -> Cookie:
+        """The same with another Domain attribute."""
+        is_partitioned = self.config.cookie_partitioned
+        return Cookie(name, value, path, domain, expires_at, self.is_secure, self.same_site, is_partitioned)
 
 
 def make_policy(config: Config, request: Request) -> Policy:

@@ -9,6 +9,7 @@ from tallystick.config import Config
 from tallystick.protocol.claims import SessionClaimValidator
 from tallystick.sessions import Sessions
 from tallystick.transport.decisions import Answer, decide_refresh
+from tallystick.transport.devices import DEVICES, ONE, end_device, end_other_devices, list_devices
 from tallystick.transport.dialogue import Dialogue, ask
 from tallystick.transport.exchange import Exchange
 from tallystick.transport.request import Request, identify_client
@@ -31,10 +32,19 @@ class Routes:
             ("POST", f"{auth}/signout"): _sign_out,
             ("GET", f"{auth}/jwt/jwks.json"): _publish_keys,
         }
+        if config.device_routes:
+            self.by_place[("GET", f"{auth}{DEVICES}")] = list_devices
+            self.by_place[("DELETE", f"{auth}{DEVICES}")] = end_other_devices
+            self.by_place[("DELETE", f"{auth}{DEVICES}/{ONE}")] = end_device
+        self._one_device: Final = f"{auth}{DEVICES}/"
 
     def find(self, request: Request) -> Route | None:
         """What answers ``request``; None where that is the app. A slash at the path's end does not matter."""
-        return self.by_place.get((request.method, request.path.rstrip("/")))
+        path = request.path.rstrip("/")
+        found = self.by_place.get((request.method, path))
+        if found is None and path.startswith(self._one_device) and "/" not in path[len(self._one_device) :]:
+            return self.by_place.get((request.method, f"{self._one_device}{ONE}"))
+        return found
 
 
 def _refresh(exchange: Exchange) -> Dialogue[Answer]:

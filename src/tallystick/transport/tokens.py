@@ -9,7 +9,7 @@ from tallystick.config import milliseconds
 from tallystick.protocol.access_token import parse_access_token
 from tallystick.transport import classic
 from tallystick.transport.changes import ACCESS_HEADER, ANTI_CSRF, FRONT_TOKEN, REFRESH_HEADER, Changes
-from tallystick.transport.cookies import ACCESS_COOKIE, ID_REFRESH_COOKIE, REFRESH_COOKIE, Cookie, read_cookie
+from tallystick.transport.cookies import ID_REFRESH_COOKIE, read_cookie
 from tallystick.transport.policy import Policy, name_domain
 from tallystick.transport.request import Request
 from tallystick.types import CookieTokenInfo, CreatedSession
@@ -27,7 +27,7 @@ _BEARER: Final = "Bearer "
 # Out of a request
 
 
-def find_access_tokens(request: Request) -> dict[Method, str]:
+def find_access_tokens(request: Request, policy: Policy) -> dict[Method, str]:
     """The access tokens that look like ours, by method. A Bearer token of some other system is none (P-57).
 
     Of several cookies the first that looks like ours; whether there may be several is for the caller to say.
@@ -36,16 +36,16 @@ def find_access_tokens(request: Request) -> dict[Method, str]:
     bearer = read_bearer(request)
     if bearer is not None and parse_access_token(bearer) is not None:
         found["header"] = bearer
-    for text in read_cookie(request.header("cookie"), ACCESS_COOKIE):
+    for text in read_cookie(request.header("cookie"), policy.config.access_cookie):
         if parse_access_token(text) is not None:
             found["cookie"] = text
             break
     return found
 
 
-def find_refresh_tokens(request: Request) -> dict[Method, str]:
+def find_refresh_tokens(request: Request, policy: Policy) -> dict[Method, str]:
     """The refresh tokens, by method. On a refresh the same header carries the refresh token (spec/fdi.md 2.1)."""
-    cookies = read_cookie(request.header("cookie"), REFRESH_COOKIE)
+    cookies = read_cookie(request.header("cookie"), policy.config.refresh_cookie)
     found: dict[Method, str] = {}
     bearer = read_bearer(request)
     if bearer is not None:
@@ -80,7 +80,7 @@ def attach_created(created: CreatedSession, method: Method, policy: Policy) -> C
     if method == "header":
         return changes.then(Changes(headers=((REFRESH_HEADER, refresh.token),)))
     expires_at = min(refresh.expiry, refresh.created_time + _LONGEST_LIFE)
-    cookie = policy.make_cookie(REFRESH_COOKIE, refresh.token, refresh.cookie_path, expires_at)
+    cookie = policy.make_cookie(policy.config.refresh_cookie, refresh.token, refresh.cookie_path, expires_at)
     anti_csrf = created.anti_csrf_token
     headers = () if anti_csrf is None else ((ANTI_CSRF, anti_csrf),)
     return changes.then(Changes((cookie,), headers))
@@ -94,7 +94,7 @@ def attach_access_token(token: CookieTokenInfo, front_token: str, method: Method
     if method == "header":
         return Changes(headers=(front, (ACCESS_HEADER, token.token)))
     expires_at = token.created_time + _ACCESS_COOKIE_LIFE
-    cookie = policy.make_cookie(ACCESS_COOKIE, token.token, token.cookie_path, expires_at)
+    cookie = policy.make_cookie(policy.config.access_cookie, token.token, token.cookie_path, expires_at)
     return Changes((cookie,), (front,))
 
 
@@ -111,8 +111,8 @@ def clear(method: Method, policy: Policy) -> Changes:
     config = policy.config
     return Changes(
         (
-            policy.make_cookie(ACCESS_COOKIE, "", config.access_token_path, 0),
-            policy.make_cookie(REFRESH_COOKIE, "", config.refresh_cookie_path, 0),
+            policy.make_cookie(config.access_cookie, "", config.access_token_path, 0),
+            policy.make_cookie(config.refresh_cookie, "", config.refresh_cookie_path, 0),
         ),
         gone,
     )
@@ -133,8 +133,6 @@ def clear_legacy(request: Request, policy: Policy) -> Changes:
 def clear_older_domain(names: list[str], policy: Policy) -> Changes:
     """Take cookies of the former ``cookie_domain`` away (P-2)."""
     config = policy.config
-    paths = {ACCESS_COOKIE: config.access_token_path, REFRESH_COOKIE: config.refresh_cookie_path}
+    paths = {config.access_cookie: config.access_token_path, config.refresh_cookie: config.refresh_cookie_path}
     domain = name_domain(config.older_cookie_domain)
-    return Changes(
-        tuple(Cookie(name, "", paths[name], domain, 0, policy.is_secure, policy.same_site) for name in names)
-    )
+    return Changes(tuple(policy.make_cookie_of(domain, name, "", paths[name], 0) for name in names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from http.cookies import Morsel
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -104,13 +104,21 @@ def _change(response: HttpResponseBase, changes: Changes) -> HttpResponseBase:
         for cookie in changes.cookies:
             # Django keeps one cookie of a name, by the key; what is sent is the morsel's own.
             key = cookie.name if cookie.name not in response.cookies else repr(cookie.place)
-            response.cookies[key] = _morsel(cookie)
+            response.cookies[key] = _Rendered(cookie)
     return response
 
 
-def _morsel(cookie: Cookie) -> Morsel[str]:
-    morsel: Morsel[str] = Morsel()
-    morsel.set(cookie.name, cookie.value, cookie.coded_value)
-    for name, value in cookie.attributes.items():
-        morsel[name] = value or True
-    return morsel
+class _Rendered(Morsel[str]):
+    """A cookie of ours as Django keeps cookies. It is sent as we write it: before 3.14 Python knows no Partitioned."""
+
+    def __init__(self, cookie: Cookie) -> None:
+        super().__init__()
+        self.set(cookie.name, cookie.value, cookie.coded_value)
+        self._text = cookie.render()
+        for name, value in cookie.attributes.items():
+            if self.isReservedKey(name):
+                self[name] = value or True
+
+    def OutputString(self, attrs: Container[str] | None = None) -> str:  # noqa: N802 - the standard library's own
+        """What stands after ``Set-Cookie:``."""
+        return self._text
