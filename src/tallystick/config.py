@@ -86,6 +86,8 @@ class Settings(TypedDict, total=False):
     anti_csrf: AntiCsrf | None
     token_transfer_method: TransferMethod
     device_routes: bool
+    stream_check_interval: timedelta
+    websocket_origins: tuple[str, ...]
     session_expired_status_code: int
     browser_interface: BrowserInterface
 
@@ -153,6 +155,10 @@ class Config:
         ``cookie`` or ``header`` allows only that; ``any`` lets each client choose (spec/fdi.md 2.1).
     ``device_routes``
         Whether the middleware answers ``/auth/session/devices`` too: a user's own sessions, and their ends.
+    ``stream_check_interval``
+        How often the store is asked whether the sessions of open WebSockets and event streams still are: 5 seconds.
+    ``websocket_origins``
+        The origins of pages, besides ``website_domain`` and ``api_domain``, that may open a WebSocket with cookies.
     ``session_expired_status_code``
         The status of an answer without a session: 401. The browser SDK must be told of any other.
     ``browser_interface``
@@ -190,6 +196,8 @@ class Config:
     anti_csrf: AntiCsrf | None = None
     token_transfer_method: TransferMethod = "any"
     device_routes: bool = False
+    stream_check_interval: timedelta = timedelta(seconds=5)
+    websocket_origins: tuple[str, ...] = ()
     session_expired_status_code: int = 401
     browser_interface: BrowserInterface = "fdi"
 
@@ -237,6 +245,9 @@ class Config:
             raise _refused("grace", self.grace, "0 to 300 seconds")
         if self.signing_key_interval < timedelta(seconds=1):
             raise _refused("signing_key_interval", self.signing_key_interval, "at least 1 second")
+        interval = self.stream_check_interval
+        if not isinstance(interval, timedelta) or not timedelta(milliseconds=10) <= interval <= timedelta(hours=1):
+            raise _refused("stream_check_interval", interval, "a datetime.timedelta from 10 milliseconds to 1 hour")
         if self.theft_retention < timedelta(0):
             raise _refused("theft_retention", self.theft_retention, "0 or longer")
 
@@ -271,6 +282,9 @@ class Config:
             value = getattr(self, name)
             if value is not None and not _is_origin(value):
                 raise _refused(name, value, "an origin such as 'https://example.com', or None")
+        origins = self.websocket_origins
+        if not isinstance(origins, tuple) or not all(_is_origin(origin) for origin in origins):
+            raise _refused("websocket_origins", origins, "a tuple of origins such as 'https://example.com'")
         for name in ("api_base_path", "access_token_path", "refresh_token_path"):
             value = getattr(self, name)
             if value is not None and not _is_path(value):

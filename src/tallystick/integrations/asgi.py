@@ -13,12 +13,23 @@ answer.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from tallystick.aio import AsyncSessions
 from tallystick.config import PUBLIC
 from tallystick.errors import GeneralError, SessionError
+from tallystick.integrations.streams import Connection, end_with
+from tallystick.integrations.watching import Watches
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator
 from tallystick.transport.changes import Changes
 from tallystick.transport.cors import get_all_cors_headers, get_cors_expose_headers
@@ -27,6 +38,7 @@ from tallystick.transport.dialogue import Dialogue, Question, check_sessions, ho
 from tallystick.transport.exchange import Exchange
 from tallystick.transport.routes import Routes
 from tallystick.transport.session import Held, SessionContent, create, verify
+from tallystick.transport.streams import check_origin
 from tallystick.types import Json
 
 __all__ = [
@@ -37,6 +49,7 @@ __all__ = [
     "get_all_cors_headers",
     "get_cors_expose_headers",
     "get_session",
+    "until_session_ends",
 ]
 
 T = TypeVar("T")
@@ -71,7 +84,8 @@ class ScopeRequest:
 
     @property
     def method(self) -> str:
-        method: str = self._scope["method"]
+        # A WebSocket begins as a GET, and its scope does not say so.
+        method: str = self._scope.get("method", "GET")
         return method
 
     @property
@@ -82,7 +96,7 @@ class ScopeRequest:
 
     @property
     def is_https(self) -> bool:
-        return bool(self._scope.get("scheme") == "https")
+        return self._scope.get("scheme") in ("https", "wss")
 
     @property
     def address(self) -> str | None:
@@ -152,10 +166,13 @@ class Session(SessionContent):
 class Slot:
     """What a middleware leaves with the request for the app's own code: how to ask the sessions on its behalf."""
 
-    __slots__ = ("_answer", "exchange")
+    __slots__ = ("_answer", "exchange", "watches")
 
-    def __init__(self, exchange: Exchange, answer: Callable[[Question], Awaitable[Any]]) -> None:
+    def __init__(
+        self, exchange: Exchange, answer: Callable[[Question], Awaitable[Any]], watches: Watches | None = None
+    ) -> None:
         self.exchange = exchange
+        self.watches = watches
         self._answer = answer
 
     async def hold(self, dialogue: Dialogue[T]) -> T:
@@ -188,6 +205,32 @@ class Slot:
         return None if held is None else Session(self, held)
 
 
+class WebSocketSlot(Slot):
+    """The same for a WebSocket, which is watched from the moment that its session is known."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(
+        self, exchange: Exchange, answer: Callable[[Question], Awaitable[Any]], watches: Watches, connection: Connection
+    ) -> None:
+        super().__init__(exchange, answer, watches)
+        self._connection = connection
+
+    async def get_session(
+        self,
+        session_required: bool,
+        anti_csrf_check: bool | None,
+        check_database: bool,
+        override: OverrideValidators | None,
+    ) -> Session | None:
+        """See :func:`get_session`."""
+        check_origin(self.exchange)
+        session = await super().get_session(session_required, False, check_database, override)
+        if session is not None:
+            self._connection.watch(session.get_handle())
+        return session
+
+
 class SessionMiddleware:
     """Pure ASGI middleware. Add the CORS layer after it, so that its own answers get CORS headers too."""
 
@@ -195,14 +238,18 @@ class SessionMiddleware:
         self.app = app
         self.sessions = check_sessions(sessions, AsyncSessions, type(self).__name__)
         self.routes = Routes(sessions.config)
+        self._watches = Watches(self.sessions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, or one WebSocket."""
+        if scope["type"] == "websocket":
+            await self._serve_websocket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         exchange = Exchange(ScopeRequest(scope), self.sessions.config)
-        scope[_SCOPE_KEY] = slot = Slot(exchange, self._answer)
+        scope[_SCOPE_KEY] = slot = Slot(exchange, self._answer, self._watches)
         has_started = False
 
         async def send_changed(message: Message) -> None:
@@ -224,6 +271,22 @@ class SessionMiddleware:
                 raise
             answer = exchange.answer(error)
         await _respond(answer, send_changed)
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(ScopeRequest(scope), self.sessions.config)
+
+        def change_headers(message: Message) -> None:
+            if exchange.changes:
+                message["headers"] = _change(message.get("headers", ()), exchange.changes)
+
+        connection = Connection(exchange, self._watches, receive, send, change_headers)
+        scope[_SCOPE_KEY] = WebSocketSlot(exchange, self._answer, self._watches, connection)
+        try:
+            await self.app(scope, connection.receive, connection.send)
+        except SessionError as error:
+            await connection.refuse(error)
+        finally:
+            await connection.release()
 
     async def _answer(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
         return await question.put_to(self.sessions)
@@ -283,6 +346,19 @@ async def get_session(
             session_required, anti_csrf_check, check_database, override_global_claim_validators
         ),
     )
+
+
+def until_session_ends(request: HasScope | Scope, events: AsyncIterable[T]) -> AsyncIterator[T]:
+    """What ``events`` has, until it ends or the request's session does: revoked or over, as the store says every
+    ``stream_check_interval``. For event streams and other long answers; WebSockets are watched without it.
+
+    Raises :class:`GeneralError` (``not_verified``) where :func:`get_session` has not found one before.
+    """
+    scope = _scope(request)
+    watches, session = _slot(scope).watches, scope.get("state", {}).get("session")
+    if watches is None or not isinstance(session, Session):
+        raise GeneralError("get_session has found no session of this request to watch", reason="not_verified")
+    return end_with(watches, session.get_handle(), events)
 
 
 def answer_error(request: HasScope | Scope, error: SessionError) -> Answer:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Literal, overload
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from tallystick.integrations.starlette import (
     Session,
@@ -23,6 +23,7 @@ from tallystick.integrations.starlette import (
     get_all_cors_headers,
     get_cors_expose_headers,
     get_session,
+    until_session_ends,
 )
 from tallystick.protocol.claims import OverrideValidators
 
@@ -33,6 +34,7 @@ __all__ = [
     "get_all_cors_headers",
     "get_cors_expose_headers",
     "get_session",
+    "until_session_ends",
     "verify_session",
 ]
 
@@ -43,7 +45,7 @@ def verify_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
-) -> Callable[[Request], Awaitable[Session]]: ...
+) -> Callable[[HTTPConnection], Awaitable[Session]]: ...
 
 
 @overload
@@ -52,7 +54,7 @@ def verify_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
-) -> Callable[[Request], Awaitable[Session | None]]: ...
+) -> Callable[[HTTPConnection], Awaitable[Session | None]]: ...
 
 
 def verify_session(
@@ -60,11 +62,11 @@ def verify_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
-) -> Callable[[Request], Awaitable[Session | None]]:
+) -> Callable[[HTTPConnection], Awaitable[Session | None]]:
     """A dependency that gives the request's verified :class:`Session`; see
     :func:`tallystick.integrations.starlette.get_session` for the arguments. It is also in ``request.state.session``."""
 
-    async def verified_session(request: Request) -> Session | None:
+    async def verified_session(request: HTTPConnection) -> Session | None:
         return await get_session(
             request, session_required, anti_csrf_check, check_database, override_global_claim_validators
         )

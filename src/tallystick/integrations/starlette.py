@@ -19,6 +19,7 @@ from tallystick.integrations.asgi import (
     get_all_cors_headers,
     get_cors_expose_headers,
     get_session,
+    until_session_ends,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "get_all_cors_headers",
     "get_cors_expose_headers",
     "get_session",
+    "until_session_ends",
 ]

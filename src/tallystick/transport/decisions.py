@@ -26,6 +26,7 @@ from tallystick.transport.tokens import (
     METHODS,
     Method,
     attach_access_token,
+    choose_access_token,
     clear,
     clear_everything,
     clear_legacy,
@@ -139,7 +140,7 @@ def decide_verification(
     is_classic = policy.config.is_classic
     if has_marker and not is_classic:
         raise TryRefreshToken("the client has a cookie of an older interface", reason="legacy_cookie")
-    presented = _choose_access_token(request, policy)
+    presented = choose_access_token(request, policy)
     if is_classic:
         presented = _check_marker(presented, has_marker, session_required)
     if presented is None:
@@ -239,18 +240,6 @@ def _method_for_creation(request: Request, policy: Policy) -> Method:
     return "cookie" if (request.header("st-auth-mode") or "").lower() == "cookie" else "header"
 
 
-def _choose_access_token(request: Request, policy: Policy) -> tuple[Method, str] | None:
-    allowed = policy.config.token_transfer_method
-    tokens = find_access_tokens(request, policy)
-    if allowed in ("any", "header") and "header" in tokens:
-        return "header", tokens["header"]
-    if allowed in ("any", "cookie") and "cookie" in tokens:
-        if count_cookies(request, policy.config.access_cookie) > 1:
-            raise TryRefreshToken("the request has several access tokens", reason="duplicate_cookies")
-        return "cookie", tokens["cookie"]
-    return None
-
-
 def _check_marker(
     presented: tuple[Method, str] | None, has_marker: bool, session_required: bool
 ) -> tuple[Method, str] | None:
@@ -272,7 +261,7 @@ def _attach_found(found: FoundSession | None, request: Request, policy: Policy) 
     request's own session: nobody gets another's."""
     if found is None or found.access_token is None or found.front_token is None:
         return Changes()
-    method, text = _choose_access_token(request, policy) or ("header", "")
+    method, text = choose_access_token(request, policy) or ("header", "")
     if (parse_access_token(text) or {}).get("sessionHandle") != found.session.handle:
         return Changes()
     return attach_access_token(found.access_token, found.front_token, method, policy)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final, Literal, TypeAlias
 
 from tallystick.config import milliseconds
+from tallystick.errors import TryRefreshToken
 from tallystick.protocol.access_token import parse_access_token
 from tallystick.transport import classic
 from tallystick.transport.changes import ACCESS_HEADER, ANTI_CSRF, FRONT_TOKEN, REFRESH_HEADER, Changes
@@ -41,6 +42,19 @@ def find_access_tokens(request: Request, policy: Policy) -> dict[Method, str]:
             found["cookie"] = text
             break
     return found
+
+
+def choose_access_token(request: Request, policy: Policy) -> tuple[Method, str] | None:
+    """The access token that counts, and how it came. Raises :class:`TryRefreshToken` where there are several."""
+    allowed = policy.config.token_transfer_method
+    tokens = find_access_tokens(request, policy)
+    if allowed in ("any", "header") and "header" in tokens:
+        return "header", tokens["header"]
+    if allowed in ("any", "cookie") and "cookie" in tokens:
+        if count_cookies(request, policy.config.access_cookie) > 1:
+            raise TryRefreshToken("the request has several access tokens", reason="duplicate_cookies")
+        return "cookie", tokens["cookie"]
+    return None
 
 
 def find_refresh_tokens(request: Request, policy: Policy) -> dict[Method, str]:
