@@ -80,7 +80,7 @@ class MariadbServer:
     def _start(self) -> bool:
         files = [f"--{name}={self._home / name}" for name in ("socket", "pid-file", "init-file")]
         command = [find_program("mariadbd"), "--no-defaults", f"--datadir={self._home / 'data'}", *files]
-        command += ["--bind-address=127.0.0.1", f"--port={self.port}", *CARELESS]
+        command += ["--bind-address=127.0.0.1", f"--port={self.port}", f"--tmpdir={self._home}", *CARELESS]
         self._process = spawn(command, self._home, self._account, self._home / "log")
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -150,6 +150,7 @@ def _make_data(home: Path, account: str | None, password: str) -> None:
         shutil.chown(first, account)
     command = [find_program("mariadb-install-db"), "--no-defaults", f"--datadir={home / 'data'}"]
     command += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+    command += [f"--tmpdir={home}"]
     done = subprocess.run(
         command, user=account, cwd=home, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
     )

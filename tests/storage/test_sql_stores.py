@@ -19,7 +19,7 @@ from tests.conformance.rows import LATER, LINE, NOW, make_key, make_session, mak
 from tests.storage.databases import DATABASES, run_sql
 
 SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mariadb": "mariadb+pymysql"}
-ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "mariadb": "mariadb+aiomysql"}
+ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "mariadb": "mariadb+asyncmy"}
 MARKED = "a text that nobody should see in an error"
 
 

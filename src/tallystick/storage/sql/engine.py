@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 import weakref
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import URL, Dialect, Engine, create_engine, event
-from sqlalchemy.exc import ArgumentError, DisconnectionError, InvalidRequestError
+from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from tallystick.errors import GeneralError
@@ -29,15 +28,14 @@ WAIT_SECONDS: Final = 5
 """How long to wait for a connection, for SQLite's one writer, or for a server that does not answer."""
 
 SYNC_DRIVERS: Final = {"sqlite": "pysqlite", "postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
-ASYNC_DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "psycopg", "mysql": "aiomysql", "mariadb": "aiomysql"}
-EXTRAS: Final = {"aiosqlite": "aiosqlite", "psycopg": "postgresql", "pymysql": "mysql", "aiomysql": "mysql"}
+ASYNC_DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "psycopg", "mysql": "asyncmy", "mariadb": "asyncmy"}
+EXTRAS: Final = {"aiosqlite": "aiosqlite", "psycopg": "postgresql", "pymysql": "mysql", "asyncmy": "mysql"}
 """What to install for a driver: ``tallystick[extra]``."""
 
 LOOP_BOUND_DRIVERS: Final = frozenset({"aiomysql", "asyncmy", "asyncpg"})
 """Those whose connections belong to an event loop; psycopg and aiosqlite ask for the running one each time."""
 
 _SQLITE_BUSY: Final = 5
-_LOOP: Final = "tallystick_event_loop"
 
 E = TypeVar("E")
 
@@ -68,9 +66,6 @@ def make_async_engine(url: URL) -> AsyncEngine:
     except InvalidRequestError as error:
         raise _wrong_facade(url, "Sessions") from error
     _set_up(engine.sync_engine, url)
-    if url.get_driver_name() in LOOP_BOUND_DRIVERS:
-        event.listen(engine.sync_engine, "connect", _note_event_loop)
-        event.listen(engine.sync_engine, "checkout", _check_event_loop)
     return engine
 
 
@@ -196,17 +191,6 @@ def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> 
     _set_wal_mode(cursor.execute)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
-
-
-def _note_event_loop(_connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
-    entry.info[_LOOP] = weakref.ref(asyncio.get_running_loop())
-
-
-def _check_event_loop(_connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
-    """A loop that ends closes its connections, see AsyncSqlStore. Where one could not, as two loops were at it at once,
-    the pool makes another connection."""
-    if entry.info[_LOOP]() is not asyncio.get_running_loop():
-        raise DisconnectionError("the connection belongs to another event loop")
 
 
 def _set_wal_mode(execute: Callable[[str], object]) -> None:

@@ -269,6 +269,8 @@ class AsyncSqlStore:
         loop = asyncio.get_running_loop()
         turns = self._turns.setdefault(loop, asyncio.Semaphore(self._at_once))
         if self._is_owned and is_loop_bound(self._engine) and loop not in self._closers:
+            # What a loop that was cut off has left in the pool is of no use to anyone.
+            self._engine.sync_engine.dispose(close=False)
             self._closers[loop] = self._close_with_loop()
             await anext(self._closers[loop])
         async with asyncio.timeout(WAIT_SECONDS):
