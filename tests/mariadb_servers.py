@@ -19,15 +19,15 @@ START_SECONDS = 30
 STOP_SECONDS = 15
 START_ATTEMPTS = 3
 ACCOUNT = "mysql"
-CARELESS = (
+SETTINGS = (
     "--sql-mode=",  # as old servers have it: what is too long is cut off
     "--collation-server=utf8mb4_general_ci",
     "--character-set-server=utf8mb4",
-    "--innodb-flush-log-at-trx-commit=0",  # it need not outlive being killed
     "--innodb-buffer-pool-size=64M",
     "--max-connections=300",
 )
-"""Settings of a server that nobody has prepared for us."""
+"""Those of a server that nobody has prepared for us."""
+CARELESS = "--innodb-flush-log-at-trx-commit=0"
 
 
 def find_program(name: str) -> str:
@@ -38,8 +38,8 @@ def find_program(name: str) -> str:
 class MariadbServer:
     """A server of our own."""
 
-    def __init__(self, home: Path, account: str | None) -> None:
-        self._home, self._account = home, account
+    def __init__(self, home: Path, account: str | None, settings: tuple[str, ...]) -> None:
+        self._home, self._account, self._settings = home, account, settings
         self._password = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -80,7 +80,7 @@ class MariadbServer:
     def _start(self) -> bool:
         files = [f"--{name}={self._home / name}" for name in ("socket", "pid-file", "init-file")]
         command = [find_program("mariadbd"), "--no-defaults", f"--datadir={self._home / 'data'}", *files]
-        command += ["--bind-address=127.0.0.1", f"--port={self.port}", f"--tmpdir={self._home}", *CARELESS]
+        command += ["--bind-address=127.0.0.1", f"--port={self.port}", f"--tmpdir={self._home}", *self._settings]
         self._process = spawn(command, self._home, self._account, self._home / "log")
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -106,8 +106,11 @@ def connect(url: str) -> "pymysql.Connection":
 
 
 @contextmanager
-def run_mariadb() -> Iterator[MariadbServer]:
-    """Start a MariaDB server of our own, stop it and leave nothing."""
+def run_mariadb(*, is_durable: bool = False) -> Iterator[MariadbServer]:
+    """Start a MariaDB server of our own, stop it and leave nothing.
+
+    Where it need not outlive being killed it never waits for the disk.
+    """
     find_program("mariadbd")
     account = find_server_account(ACCOUNT)
     # Not pytest's tmp_path: its parents are closed to the other account.
@@ -115,7 +118,7 @@ def run_mariadb() -> Iterator[MariadbServer]:
     try:
         if account:
             shutil.chown(home, account)
-        server = MariadbServer(home, account)
+        server = MariadbServer(home, account, SETTINGS if is_durable else (*SETTINGS, CARELESS))
         server.start()
         try:
             yield server

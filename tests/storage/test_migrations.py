@@ -96,7 +96,7 @@ def test_a_database_is_migrated_when_that_is_asked_for_and_again_without_harm(da
 
 def test_a_new_database_on_a_server_is_refused_with_the_command_to_run(server_database):
     store = open_store(server_database)
-    with pytest.raises(GeneralError, match="tallystick migrate (postgresql|mariadb)://") as refused:
+    with pytest.raises(GeneralError, match=r"tallystick migrate (postgresql|mariadb)://") as refused:
         store.load_session("public", "handle")
     assert refused.value.reason == "schema_outdated"
     assert store.load_revision() is None
@@ -105,7 +105,7 @@ def test_a_new_database_on_a_server_is_refused_with_the_command_to_run(server_da
 
 async def test_an_asynchronous_store_refuses_it_too(server_database):
     store = open_async_store(server_database)
-    with pytest.raises(GeneralError, match="tallystick migrate (postgresql|mariadb)://"):
+    with pytest.raises(GeneralError, match=r"tallystick migrate (postgresql|mariadb)://"):
         await store.open()
     await store.close()
 

@@ -7,7 +7,7 @@ that does so has another name on each, so it is chosen when a table is made.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import LargeBinary, String, Text
 from sqlalchemy.dialects.mysql import MEDIUMBLOB, VARBINARY
@@ -15,7 +15,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import TypeCompiler
 from sqlalchemy.types import TypeEngine
 
-TABLE_OPTIONS: Final = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
+TABLE_OPTIONS: Final[dict[str, Any]] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
 """The one engine of theirs that has transactions, also where a server's default is another."""
 
 

@@ -14,7 +14,7 @@ MariaDB pick the rows, locking them, and then delete them, in a transaction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Final
@@ -178,13 +178,12 @@ def insert_session_within(
 @contextmanager
 def _begin_turn(connection: Connection, row: SessionRow) -> Generator[RootTransaction]:
     """On a server two transactions do not see each other's new rows, so those of one user go one after another."""
-    with ExitStack() as until_committed:
-        with _begin(connection) as transaction:
-            if is_mysql(connection):
-                until_committed.enter_context(named_lock(connection, "user", row.app_id, row.user_id))
-            elif connection.dialect.name == "postgresql":
-                _take_turn(connection, row)
-            yield transaction
+    with ExitStack() as until_committed, _begin(connection) as transaction:
+        if is_mysql(connection):
+            until_committed.enter_context(named_lock(connection, "user", row.app_id, row.user_id))
+        elif connection.dialect.name == "postgresql":
+            _take_turn(connection, row)
+        yield transaction
 
 
 @contextmanager
@@ -317,7 +316,7 @@ def purge_keys(connection: Connection, app_id: str, created_before: int) -> int:
     return connection.execute(_PURGE_KEYS, values).rowcount
 
 
-def _run_deletion(connection: Connection, deletion: _Deletion, values: dict[str, object]) -> list[str]:
+def _run_deletion(connection: Connection, deletion: _Deletion, values: Mapping[str, object]) -> list[str]:
     if not is_mysql(connection):
         return list(connection.execute(deletion.statement, values).scalars())
     with _one_transaction(connection):
