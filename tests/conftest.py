@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.mariadb_servers import make_mariadb_database, run_mariadb
 from tests.redis_servers import run_redis, run_redis_cluster
 from tests.servers import find_chromium, make_database, run_postgres
 
@@ -52,6 +53,13 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    """A private MariaDB server; with pytest-xdist, one for each worker that asks."""
+    with run_mariadb() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """A private Redis server; with pytest-xdist, one for each worker that asks."""
     with run_redis() as server:
@@ -69,6 +77,13 @@ def redis_cluster_url() -> Iterator[str]:
 def postgres_database(postgres_url: str) -> Iterator[str]:
     """An empty database of the test's own."""
     with make_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def mariadb_database(mariadb_url: str) -> Iterator[str]:
+    """The same on MariaDB."""
+    with make_mariadb_database(mariadb_url) as url:
         yield url
 
 

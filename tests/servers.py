@@ -53,14 +53,14 @@ def find_postgres_programs() -> Path:
     return newest_last[-1].parent
 
 
-def find_server_account() -> str | None:
-    """PostgreSQL refuses to run as root, so root lends it this account; None: run as ourselves."""
+def find_server_account(name: str) -> str | None:
+    """A database server refuses to run as root, so root lends it this account; None: run as ourselves."""
     if os.geteuid() != 0:
         return None
     try:
-        return pwd.getpwnam("postgres").pw_name
+        return pwd.getpwnam(name).pw_name
     except KeyError:
-        missing("an account named postgres")
+        missing(f"an account named {name}")
 
 
 def pick_free_port() -> int:
@@ -118,7 +118,7 @@ class PostgresServer:
         command: list[str | Path] = [self._programs / "postgres", "-D", self._home / "data"]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
-        self._server = _spawn(command, self._home, self._account, self._home / "log")
+        self._server = spawn(command, self._home, self._account, self._home / "log")
         self.url = f"postgresql://tallystick:{self._password}@127.0.0.1:{port}/postgres"
         return _answers_in_time(self._server, self.url)
 
@@ -132,7 +132,7 @@ def run_postgres(*, is_durable: bool = False) -> Iterator[PostgresServer]:
 
     Where it need not outlive being killed it never waits for the disk.
     """
-    account = find_server_account()
+    account = find_server_account("postgres")
     find_postgres_programs()
     # Not pytest's tmp_path: its parents are closed to the other account.
     home = Path(tempfile.mkdtemp(prefix="tallystick-postgres-"))
@@ -172,7 +172,7 @@ def _make_cluster(programs: Path, home: Path, account: str | None, password: str
         raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
 
 
-def _spawn(command: Sequence[str | Path], home: Path, account: str | None, log: Path) -> subprocess.Popen[bytes]:
+def spawn(command: Sequence[str | Path], home: Path, account: str | None, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
             command,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from tests.mariadb_servers import connect
 from tests.servers import make_database, missing
 
 
@@ -93,3 +94,11 @@ def test_what_is_missing_fails_in_ci(monkeypatch):
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="a teapot"):
         missing("a teapot")
+
+
+def test_mariadb_answers(mariadb_database):
+    with connect(mariadb_database) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT VERSION(), DATABASE()")
+        version, database = cursor.fetchone()
+    assert "MariaDB" in version
+    assert mariadb_database.endswith(f"/{database}")

@@ -40,7 +40,8 @@ class Sessions:
 
     ``url``
         Where sessions live: ``sqlite:///file.db`` (the default is ``sqlite:///tallystick.db``), ``postgresql://...``,
-        ``memory://``; or the app's own SQLAlchemy ``Engine``; or a store of your own.
+        ``mysql://...``, ``mariadb://...``, ``redis://...``, ``memory://``; or the app's own SQLAlchemy ``Engine``; or a
+        store of your own.
     ``secret``
         At least 32 bytes, or a list of them, newest first: older ones are still accepted. By default from
         ``TALLYSTICK_SECRET``, and with an SQLite file from one beside it that is made when it is missing.

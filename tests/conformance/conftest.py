@@ -18,6 +18,8 @@ def store_url(request, tmp_path) -> Iterator[str]:
         # Asked for here and not by name, so that the server starts only for the tests that need it.
         with make_database(request.getfixturevalue("postgres_url")) as url:
             yield url
+    elif request.param == "mariadb":
+        yield request.getfixturevalue("mariadb_database")
     elif request.param in ("redis", "redis-cluster"):
         url = request.getfixturevalue(f"{request.param.replace('-', '_')}_url")
         empty_redis(url)

@@ -8,8 +8,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 RACERS = 16
-STORES = ("memory", "sqlite-file", "sqlite-memory", "postgresql", "redis", "redis-cluster")
-SHARED_STORES = ("sqlite-file", "postgresql", "redis", "redis-cluster")
+STORES = ("memory", "sqlite-file", "sqlite-memory", "postgresql", "mariadb", "redis", "redis-cluster")
+SHARED_STORES = ("sqlite-file", "postgresql", "mariadb", "redis", "redis-cluster")
 """Those that several processes can have in common."""
 
 

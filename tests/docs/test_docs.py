@@ -56,7 +56,8 @@ def test_a_document_does_what_it_shows(
     monkeypatch.delenv("TALLYSTICK_SECRET", raising=False)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if any(DATABASE in block.text for block in blocks):
-        monkeypatch.setenv(DATABASE, request.getfixturevalue("postgres_database"))
+        database = "mariadb_database" if path.stem == "use-mariadb" else "postgres_database"
+        monkeypatch.setenv(DATABASE, request.getfixturevalue(database))
     if any("settings.configure(" in block.text for block in blocks):
         run_apart(path, [block for block in blocks if block.language == "python"], tmp_path)
         blocks = [block for block in blocks if block.language != "python"]

@@ -14,7 +14,7 @@ from tests.model.replay import SETTINGS, WALKS, Player, Trace, draw_traces
 from tests.servers import make_database
 
 SECRET = "a-secret-for-the-traces-that-is-long-enough"
-STORES = ("memory", "sqlite", "postgresql", "redis", "redis-cluster")
+STORES = ("memory", "sqlite", "postgresql", "mariadb", "redis", "redis-cluster")
 
 
 @cache
@@ -32,6 +32,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         case "postgresql":
             with make_database(request.getfixturevalue("postgres_url")) as made:
                 yield made
+        case "mariadb":
+            yield request.getfixturevalue("mariadb_database")
         case name:
             yield request.getfixturevalue(f"{name.replace('-', '_')}_url")
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.storage.databases import DATABASES
+
 
 @pytest.fixture
 def sqlite_url(tmp_path) -> str:
@@ -9,7 +11,13 @@ def sqlite_url(tmp_path) -> str:
     return f"sqlite:///{tmp_path / 'sessions.db'}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def database_url(request) -> str:
     """An empty database of the test's own."""
-    return request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_database"}[request.param])
+    return request.getfixturevalue(DATABASES[request.param])
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def server_database(request) -> str:
+    """The same on a server."""
+    return request.getfixturevalue(DATABASES[request.param])

@@ -4,6 +4,9 @@ from sqlalchemy import make_url, text
 
 from tallystick.storage.sql.engine import make_engine
 
+DATABASES = {"sqlite": "sqlite_url", "postgresql": "postgres_database", "mariadb": "mariadb_database"}
+"""The fixtures that make an empty one."""
+
 
 def parse(url):
     return make_url(url)

@@ -45,29 +45,30 @@ def test_migrate_says_from_where_to_where_and_then_that_there_is_nothing_to_do(d
     assert "0001, up to date" in second.stdout
 
 
-def test_a_server_that_was_refused_is_fine_after_migrate(postgres_database):
-    assert run("migrate", postgres_database).exit_code == 0
-    store = open_store(postgres_database)
+def test_a_server_that_was_refused_is_fine_after_migrate(server_database):
+    assert run("migrate", server_database).exit_code == 0
+    store = open_store(server_database)
     store.insert_session(make_session())
     store.close()
 
 
-def test_check_changes_nothing_and_fails_until_the_schema_is_there(postgres_database):
+def test_check_changes_nothing_and_fails_until_the_schema_is_there(server_database):
     for _ in range(2):
-        answer = run("migrate", "--check", postgres_database)
+        answer = run("migrate", "--check", server_database)
         assert answer.exit_code == 1
         assert "no schema yet, this version needs 0001" in answer.stderr
-    run("migrate", postgres_database)
-    assert run("migrate", "--check", postgres_database).exit_code == 0
+    run("migrate", server_database)
+    assert run("migrate", "--check", server_database).exit_code == 0
 
 
-def test_the_sql_that_is_printed_makes_the_schema(postgres_database):
-    answer = run("migrate", "--sql", postgres_database)
+def test_the_sql_that_is_printed_makes_the_schema(server_database):
+    answer = run("migrate", "--sql", server_database)
     assert answer.exit_code == 0
-    assert run("migrate", "--check", postgres_database).exit_code == 1
-    run_sql(postgres_database, answer.stdout)
-    assert run("migrate", "--check", postgres_database).exit_code == 0
-    assert run("migrate", "--sql", postgres_database).stdout.strip() == ""
+    assert run("migrate", "--check", server_database).exit_code == 1
+    for statement in filter(str.strip, answer.stdout.split(";\n")):
+        run_sql(server_database, statement)
+    assert run("migrate", "--check", server_database).exit_code == 0
+    assert run("migrate", "--sql", server_database).stdout.strip() == ""
 
 
 @pytest.mark.parametrize("command", [["migrate", "--check"], ["migrate", "--sql"], ["purge"], ["thefts"]])

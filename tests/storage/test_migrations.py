@@ -18,6 +18,7 @@ from tallystick.storage.sql.migrations import make_config
 from tallystick.storage.sql.schema import HEAD, REVISIONS, VERSION_TABLE, metadata
 from tests.conformance.processes import run_at_once, wait_for_the_others
 from tests.conformance.rows import make_session
+from tests.mariadb_servers import make_mariadb_database
 from tests.servers import make_database
 from tests.storage.databases import parse, set_revision
 
@@ -93,27 +94,27 @@ def test_a_database_is_migrated_when_that_is_asked_for_and_again_without_harm(da
         store.close()
 
 
-def test_a_new_database_on_a_server_is_refused_with_the_command_to_run(postgres_database):
-    store = open_store(postgres_database)
-    with pytest.raises(GeneralError, match="tallystick migrate postgresql://") as refused:
+def test_a_new_database_on_a_server_is_refused_with_the_command_to_run(server_database):
+    store = open_store(server_database)
+    with pytest.raises(GeneralError, match=r"tallystick migrate (postgresql|mariadb)://") as refused:
         store.load_session("public", "handle")
     assert refused.value.reason == "schema_outdated"
     assert store.load_revision() is None
     store.close()
 
 
-async def test_an_asynchronous_store_refuses_it_too(postgres_database):
-    store = open_async_store(postgres_database)
-    with pytest.raises(GeneralError, match="tallystick migrate postgresql://"):
+async def test_an_asynchronous_store_refuses_it_too(server_database):
+    store = open_async_store(server_database)
+    with pytest.raises(GeneralError, match=r"tallystick migrate (postgresql|mariadb)://"):
         await store.open()
     await store.close()
 
 
-def test_a_store_that_was_refused_works_once_the_database_is_migrated(postgres_database):
-    refused = open_store(postgres_database)
+def test_a_store_that_was_refused_works_once_the_database_is_migrated(server_database):
+    refused = open_store(server_database)
     with pytest.raises(GeneralError):
         refused.open()
-    store = open_store(postgres_database, migrate=True)
+    store = open_store(server_database, migrate=True)
     store.open()
     store.close()
     refused.insert_session(make_session())
@@ -158,9 +159,15 @@ def test_eight_processes_may_open_one_new_sqlite_file_at_once(tmp_path):
     assert run_at_once(PROCESSES, open_in_turn, urls) == [[HEAD] * FILES] * PROCESSES
 
 
-def test_several_processes_may_migrate_one_database_on_a_server_at_once(postgres_url):
+@pytest.mark.parametrize("server", ["postgresql", "mariadb"])
+def test_several_processes_may_migrate_one_database_on_a_server_at_once(request, server):
+    url_of, make = {
+        "postgresql": ("postgres_url", make_database),
+        "mariadb": ("mariadb_url", make_mariadb_database),
+    }[server]
+    server_url = request.getfixturevalue(url_of)
     with ExitStack() as stack:
-        urls = [stack.enter_context(make_database(postgres_url)) for _ in range(DATABASES)]
+        urls = [stack.enter_context(make(server_url)) for _ in range(DATABASES)]
         assert run_at_once(4, open_in_turn, urls) == [[HEAD] * DATABASES] * 4
 
 

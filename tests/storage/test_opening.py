@@ -25,6 +25,8 @@ OPENERS = pytest.mark.parametrize("opener", [open_store, open_async_store])
         "postgresql://user:password@host/db",
         "postgres://user@host/db",
         "postgresql+psycopg://host/db",
+        "mysql://user:password@host/db",
+        "mariadb://user@host/db",
     ],
 )
 def test_an_sql_url_makes_an_sql_store_without_connecting(url):
@@ -52,7 +54,7 @@ def test_a_store_is_taken_as_it_is():
 
 
 @OPENERS
-@pytest.mark.parametrize("url", ["http://core:3567", "https://core", "mongodb://host", "mysql://h/db", "oracle://h/db"])
+@pytest.mark.parametrize("url", ["http://core:3567", "https://core", "mongodb://host", "mssql://h/db", "oracle://h/db"])
 def test_what_is_not_supported_is_refused_with_what_is(opener, url):
     with pytest.raises(GeneralError, match=r"sqlite:///file.db, postgresql://") as refused:
         opener(url)
@@ -108,6 +110,8 @@ def test_a_driver_that_nobody_knows_is_refused(opener, url):
         (open_store, lambda: "sqlite+aiosqlite:///some.db", "tallystick.AsyncSessions"),
         (open_store, lambda: "postgresql+psycopg_async://host/db", "tallystick.AsyncSessions"),
         (open_store, lambda: create_async_engine("sqlite+aiosqlite://"), "tallystick.AsyncSessions"),
+        (open_store, lambda: "mysql+asyncmy://host/db", "tallystick.AsyncSessions"),
+        (open_async_store, lambda: "mariadb+pymysql://host/db", "tallystick.Sessions"),
         (open_store, AsyncMemoryStore, "tallystick.AsyncSessions"),
         (open_async_store, lambda: "sqlite+pysqlite:///some.db", "tallystick.Sessions"),
         (open_async_store, lambda: create_engine("sqlite://"), "tallystick.Sessions"),
@@ -125,6 +129,8 @@ def test_what_fits_the_other_facade_is_refused_with_that_facade(opener, make, fa
     [
         (open_store, "postgresql://u:hush@host/db", "psycopg", '"tallystick[postgresql]"'),
         (open_async_store, "postgresql://u:hush@host/db", "psycopg", '"tallystick[postgresql]"'),
+        (open_store, "mysql://u:hush@host/db", "pymysql", '"tallystick[mysql]"'),
+        (open_async_store, "mariadb://u:hush@host/db", "asyncmy", '"tallystick[mysql]"'),
         (open_async_store, "sqlite:///some.db", "aiosqlite", '"tallystick[aiosqlite]"'),
         (open_store, "postgresql+psycopg2://u:hush@host/db", "psycopg2", "psycopg2"),
     ],

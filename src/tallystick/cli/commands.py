@@ -53,7 +53,8 @@ StoreUrl = Annotated[
         metavar="URL",
         envvar=URL_VARIABLE,
         show_default=False,
-        help="sqlite:///file.db, postgresql://user:password@host/database or redis://:password@host. "
+        help="sqlite:///file.db, postgresql://user:password@host/database (mysql:// and mariadb:// likewise) "
+        "or redis://:password@host. "
         "A password in the environment is seen by fewer people than one on the command line.",
     ),
 ]

@@ -25,9 +25,18 @@ AsyncEngine: TypeAlias = "sqlalchemy.ext.asyncio.AsyncEngine"
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9]*)(\+[a-z0-9_]+)?://")
 _MEMORY: Final = "memory"
-_SQL: Final = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
+_SQL: Final = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mariadb",
+}
 _REDIS: Final = frozenset({"redis", "rediss", "valkey", "valkeys"})
-_SUPPORTED: Final = "sqlite:///file.db, postgresql://user:password@host/database, redis://host and memory://"
+_SUPPORTED: Final = (
+    "sqlite:///file.db, postgresql://user:password@host/database, mysql:// and mariadb:// likewise, redis://host "
+    "and memory://"
+)
 
 
 def open_store(target: str | Engine | SessionStore, *, migrate: bool | None = None) -> SessionStore:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from tallystick.errors import GeneralError
+from tallystick.storage.sql import mysql
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -26,10 +27,13 @@ AT_ONCE: Final = 15
 WAIT_SECONDS: Final = 5
 """How long to wait for a connection, for SQLite's one writer, or for a server that does not answer."""
 
-SYNC_DRIVERS: Final = {"sqlite": "pysqlite", "postgresql": "psycopg"}
-ASYNC_DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "psycopg"}
-EXTRAS: Final = {"aiosqlite": "aiosqlite", "psycopg": "postgresql"}
+SYNC_DRIVERS: Final = {"sqlite": "pysqlite", "postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+ASYNC_DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "psycopg", "mysql": "asyncmy", "mariadb": "asyncmy"}
+EXTRAS: Final = {"aiosqlite": "aiosqlite", "psycopg": "postgresql", "pymysql": "mysql", "asyncmy": "mysql"}
 """What to install for a driver: ``tallystick[extra]``."""
+
+LOOP_BOUND_DRIVERS: Final = frozenset({"aiomysql", "asyncmy", "asyncpg"})
+"""Those whose connections belong to an event loop; psycopg and aiosqlite ask for the running one each time."""
 
 _SQLITE_BUSY: Final = 5
 
@@ -63,6 +67,11 @@ def make_async_engine(url: URL) -> AsyncEngine:
         raise _wrong_facade(url, "Sessions") from error
     _set_up(engine.sync_engine, url)
     return engine
+
+
+def is_loop_bound(engine: AsyncEngine) -> bool:
+    """Tell whether the engine's connections can be used, and closed, in the event loop alone that made them."""
+    return engine.driver in LOOP_BOUND_DRIVERS
 
 
 def is_file(url: URL) -> bool:
@@ -152,6 +161,8 @@ def _queue(size: int) -> dict[str, object]:
 def _set_up(engine: Engine, url: URL) -> None:
     if is_file(url):
         event.listen(engine, "connect", _set_up_sqlite)
+    if url.get_backend_name() in mysql.BACKENDS:
+        event.listen(engine, "connect", mysql.set_up)
     if is_file(url) or url.get_backend_name() != "sqlite":
         _part_at_fork(engine)
 

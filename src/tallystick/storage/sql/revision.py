@@ -6,6 +6,7 @@ from sqlalchemy import Connection, String, column, inspect, select, table
 
 from tallystick.errors import GeneralError
 from tallystick.storage.sql.engine import name_database
+from tallystick.storage.sql.mysql import check_server, is_mysql
 from tallystick.storage.sql.schema import HEAD, REVISIONS, VERSION_TABLE
 
 _version = select(column("version_num", String)).select_from(table(VERSION_TABLE))
@@ -44,7 +45,9 @@ def ensure_schema(connection: Connection, migrate: bool | None) -> None:
 
 
 def _check_abilities(connection: Connection) -> None:
-    if not connection.dialect.delete_returning:
+    if is_mysql(connection):
+        check_server(connection)
+    elif not connection.dialect.delete_returning:
         raise GeneralError(
             "this database is too old: Tallystick needs DELETE ... RETURNING (SQLite 3.35 of 2021)",
             reason="unsupported_store",

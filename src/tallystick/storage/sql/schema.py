@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, MetaData, Table
+
+from tallystick.storage.sql.columns import TABLE_OPTIONS, ExactString, ExactText, octets
 
 REVISIONS: Final = ("0001",)
 """Every schema that there ever was, oldest first, so that a database can be judged without loading Alembic."""
@@ -26,52 +28,55 @@ metadata: Final = MetaData(
 sessions: Final = Table(
     "tallystick_sessions",
     metadata,
-    Column("app_id", String(64), primary_key=True),
-    Column("tenant_id", String(64), nullable=False),
-    Column("handle", String(255), primary_key=True),
-    Column("user_id", String(128), nullable=False),
+    Column("app_id", ExactString(64), primary_key=True),
+    Column("tenant_id", ExactString(64), nullable=False),
+    Column("handle", ExactString(255), primary_key=True),
+    Column("user_id", ExactString(128), nullable=False),
     Column("generation", BigInteger, nullable=False),
-    Column("line", LargeBinary(32), nullable=False),
-    Column("previous", LargeBinary(32)),
+    Column("line", octets(32), nullable=False),
+    Column("previous", octets(32)),
     Column("used_at", BigInteger),
-    Column("nonce", LargeBinary(16), nullable=False),
-    Column("jwt_payload", Text, nullable=False),
-    Column("session_data", Text, nullable=False),
+    Column("nonce", octets(16), nullable=False),
+    Column("jwt_payload", ExactText, nullable=False),
+    Column("session_data", ExactText, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("absolute_expires_at", BigInteger, nullable=False),
     Column("refreshed_at", BigInteger, nullable=False),
-    Column("user_agent", String(255)),
-    Column("address", String(64)),
+    Column("user_agent", ExactString(255)),
+    Column("address", ExactString(64)),
     Index(None, "app_id", "user_id"),
     Index(None, "expires_at"),
+    **TABLE_OPTIONS,
 )
 
 theft_events: Final = Table(
     "tallystick_theft_events",
     metadata,
-    Column("app_id", String(64), primary_key=True),
-    Column("tenant_id", String(64), nullable=False),
-    Column("session_handle", String(255), primary_key=True),
-    Column("user_id", String(128), nullable=False),
-    Column("kind", String(16), nullable=False),
+    Column("app_id", ExactString(64), primary_key=True),
+    Column("tenant_id", ExactString(64), nullable=False),
+    Column("session_handle", ExactString(255), primary_key=True),
+    Column("user_id", ExactString(128), nullable=False),
+    Column("kind", ExactString(16), nullable=False),
     Column("presented_generation", BigInteger, nullable=False),
     Column("line_generation", BigInteger, nullable=False),
     Column("detected_at", BigInteger, nullable=False),
-    Column("presenter_user_agent", String(255)),
-    Column("presenter_address", String(64)),
-    Column("holder_user_agent", String(255)),
-    Column("holder_address", String(64)),
+    Column("presenter_user_agent", ExactString(255)),
+    Column("presenter_address", ExactString(64)),
+    Column("holder_user_agent", ExactString(255)),
+    Column("holder_address", ExactString(64)),
     Index(None, "app_id", "detected_at"),
+    **TABLE_OPTIONS,
 )
 
 signing_keys: Final = Table(
     "tallystick_signing_keys",
     metadata,
-    Column("app_id", String(64), primary_key=True),
+    Column("app_id", ExactString(64), primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("kid", String(128), nullable=False),
-    Column("algorithm", String(16), nullable=False),
+    Column("kid", ExactString(128), nullable=False),
+    Column("algorithm", ExactString(16), nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("sealed", octets(), nullable=False),
+    **TABLE_OPTIONS,
 )

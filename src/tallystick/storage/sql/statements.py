@@ -6,15 +6,17 @@ locks before it looks. The statements are built once, here. A compare-and-swap i
 expected; on PostgreSQL a racer that had to wait has its WHERE looked at again (READ COMMITTED).
 
 Where several rows go at once they are first locked in the order of their handles: two calls that delete the same
-sessions in different orders would otherwise deadlock. SQLite has one writer at a time and no such clause.
+sessions in different orders would otherwise deadlock. SQLite has one writer at a time and no such clause. MySQL and
+MariaDB pick the rows, locking them, and then delete them, in a transaction.
 """
 # ruff: noqa: D103 - what each function promises is written in the interface, and only there
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from sqlalchemy import (
@@ -38,6 +40,7 @@ from sqlalchemy.engine import RootTransaction
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningDelete
 
+from tallystick.storage.sql.mysql import is_mysql, named_lock
 from tallystick.storage.sql.schema import sessions, signing_keys, theft_events
 from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
 
@@ -62,6 +65,17 @@ def _of_user(in_tenant: bool) -> ColumnElement[bool]:
     return and_(of_user, _row.tenant_id == bindparam("of_tenant_id")) if in_tenant else of_user
 
 
+@dataclass(frozen=True, slots=True)
+class _Deletion:
+    """Deleting the sessions that are picked, in one statement; for MySQL and MariaDB the picking alone."""
+
+    picked: Select[str]
+    statement: ReturningDelete[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "statement", _delete(self.picked))
+
+
 def _delete(picked: Select[str]) -> ReturningDelete[str]:
     # As a CTE, PostgreSQL picks once; a plain subquery it may run again for each row, and then delete beyond a limit.
     # RETURNING also where only a number is wanted: sqlite3 counts no rows for a statement that begins with WITH.
@@ -69,8 +83,8 @@ def _delete(picked: Select[str]) -> ReturningDelete[str]:
     return delete(sessions).where(_row.app_id == _app_id, _row.handle.in_(handles)).returning(_row.handle)
 
 
-def _delete_in_order(condition: ColumnElement[bool]) -> ReturningDelete[str]:
-    return _delete(select(_row.handle).where(condition).order_by(_row.handle).with_for_update())
+def _delete_in_order(condition: ColumnElement[bool]) -> _Deletion:
+    return _Deletion(select(_row.handle).where(condition).order_by(_row.handle).with_for_update())
 
 
 _INSERT_SESSION: Final = insert(sessions)
@@ -108,12 +122,15 @@ _LIST_HANDLES_OF_USER: Final = {
     in_tenant: select(_row.handle).where(_of_user(in_tenant), _is_alive).order_by(_row.created_at, _row.handle)
     for in_tenant in (False, True)
 }
-_PURGE_SESSIONS: Final = _delete(
+_PURGE_SESSIONS: Final = _Deletion(
     select(_row.handle)
     .where(_row.app_id == _app_id, _is_over)
     .limit(bindparam("at_most"))
     # What someone else is at is left for the next purge: a purge never waits, so it is part of no deadlock.
     .with_for_update(skip_locked=True)
+)
+_DELETE_PICKED: Final = delete(sessions).where(
+    _row.app_id == _app_id, _row.handle.in_(bindparam("handles", expanding=True))
 )
 _DELETE_SESSION: Final = delete(sessions).where(_is_it)
 _INSERT_THEFT: Final = insert(theft_events)
@@ -129,10 +146,12 @@ _PURGE_THEFTS: Final = delete(theft_events).where(_of_app, _theft.detected_at < 
 _LOAD_KEYS: Final = select(signing_keys).where(_key.app_id == _app_id).order_by(_key.sequence.desc())
 _INSERT_KEY: Final = insert(signing_keys)
 _newest = signing_keys.alias("newest")
+# A table of its own: MySQL does not look into the one from which it deletes.
+_last = select(func.max(_newest.c.sequence).label("sequence")).where(_newest.c.app_id == _app_id).subquery("last")
 _PURGE_KEYS: Final = delete(signing_keys).where(
     _key.app_id == _app_id,
     _key.created_at < bindparam("created_before"),
-    _key.sequence < select(func.max(_newest.c.sequence)).where(_newest.c.app_id == _app_id).scalar_subquery(),
+    _key.sequence < select(_last.c.sequence).scalar_subquery(),
 )
 
 
@@ -146,8 +165,7 @@ def insert_session_within(
     """The row first: with it SQLite's write transaction begins, so that nobody else writes until the end."""
     spared = [row.handle] if replaces is None else [row.handle, replaces]
     beyond = _user(row.app_id, row.user_id, None) | {"now": now, "room": limit - 1, "spared": spared}
-    with _begin(connection) as transaction:
-        _take_turn(connection, row)
+    with _begin_turn(connection, row) as transaction:
         connection.execute(_INSERT_SESSION, asdict(row))
         over = list(connection.execute(_BEYOND, beyond).scalars())
         if over and not evicts:
@@ -157,19 +175,38 @@ def insert_session_within(
         return delete_sessions(connection, row.app_id, gone) if gone else []
 
 
+@contextmanager
+def _begin_turn(connection: Connection, row: SessionRow) -> Generator[RootTransaction]:
+    """On a server two transactions do not see each other's new rows, so those of one user go one after another."""
+    with ExitStack() as until_committed, _begin(connection) as transaction:
+        if is_mysql(connection):
+            until_committed.enter_context(named_lock(connection, "user", row.app_id, row.user_id))
+        elif connection.dialect.name == "postgresql":
+            _take_turn(connection, row)
+        yield transaction
+
+
+@contextmanager
+def _one_transaction(connection: Connection) -> Generator[None]:
+    """On MySQL and MariaDB, unless there is one already."""
+    if is_mysql(connection) and not connection.in_transaction():
+        with _begin(connection):
+            yield
+    else:
+        yield
+
+
 def _begin(connection: Connection) -> RootTransaction:
-    # On PostgreSQL each statement must see what was committed while the transaction waited for its turn; SQLite has
+    # On a server each statement must see what was committed while the transaction waited for its turn; SQLite has
     # SERIALIZABLE and nothing else.
     level = "SERIALIZABLE" if connection.dialect.name == "sqlite" else "READ COMMITTED"
     return connection.execution_options(isolation_level=level).begin()
 
 
 def _take_turn(connection: Connection, row: SessionRow) -> None:
-    """On PostgreSQL two transactions do not see each other's new rows, so those of one user go one after another. The
-    lock goes with the transaction. Two users who share a number wait for each other, and nothing worse."""
-    if connection.dialect.name == "postgresql":
-        digest = hashlib.sha256(f"tallystick\0{row.app_id}\0{row.user_id}".encode()).digest()
-        connection.execute(_TAKE_TURN, {"turn": int.from_bytes(digest[:8], signed=True)})
+    """The lock goes with the transaction. Two users who share a number wait for each other, and nothing worse."""
+    digest = hashlib.sha256(f"tallystick\0{row.app_id}\0{row.user_id}".encode()).digest()
+    connection.execute(_TAKE_TURN, {"turn": int.from_bytes(digest[:8], signed=True)})
 
 
 def load_session(connection: Connection, app_id: str, handle: str) -> SessionRow | None:
@@ -214,19 +251,20 @@ def update_session_data(connection: Connection, app_id: str, handle: str, sessio
 
 
 def delete_sessions(connection: Connection, app_id: str, handles: Sequence[str]) -> list[str]:
-    """Beyond :data:`HANDLES_AT_ONCE` handles, each so many are one step of their own."""
+    """Beyond :data:`HANDLES_AT_ONCE` handles, each so many are one step of their own; on MySQL and MariaDB, where a
+    step may be begun again, all are one."""
     wanted = sorted(set(handles))
     deleted: list[str] = []
-    for start in range(0, len(wanted), HANDLES_AT_ONCE):
-        some = wanted[start : start + HANDLES_AT_ONCE]
-        found = connection.execute(_DELETE_SESSIONS, {"of_app_id": app_id, "handles": some})
-        deleted += found.scalars()
+    with _one_transaction(connection):
+        for start in range(0, len(wanted), HANDLES_AT_ONCE):
+            some = wanted[start : start + HANDLES_AT_ONCE]
+            deleted += _run_deletion(connection, _DELETE_SESSIONS, {"of_app_id": app_id, "handles": some})
     return deleted
 
 
 def delete_sessions_of_user(connection: Connection, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
-    statement = _DELETE_SESSIONS_OF_USER[tenant_id is not None]
-    return list(connection.execute(statement, _user(app_id, user_id, tenant_id)).scalars())
+    deletion = _DELETE_SESSIONS_OF_USER[tenant_id is not None]
+    return _run_deletion(connection, deletion, _user(app_id, user_id, tenant_id))
 
 
 def list_handles_of_user(
@@ -239,7 +277,7 @@ def list_handles_of_user(
 
 def purge_sessions(connection: Connection, app_id: str, now: int, limit: int) -> int:
     values = {"of_app_id": app_id, "now": now, "at_most": limit}
-    return len(connection.execute(_PURGE_SESSIONS, values).all())
+    return len(_run_deletion(connection, _PURGE_SESSIONS, values))
 
 
 def record_theft(connection: Connection, event: TheftEvent) -> bool:
@@ -276,6 +314,16 @@ def insert_key(connection: Connection, row: KeyRow) -> bool:
 def purge_keys(connection: Connection, app_id: str, created_before: int) -> int:
     values = {"of_app_id": app_id, "created_before": created_before}
     return connection.execute(_PURGE_KEYS, values).rowcount
+
+
+def _run_deletion(connection: Connection, deletion: _Deletion, values: Mapping[str, object]) -> list[str]:
+    if not is_mysql(connection):
+        return list(connection.execute(deletion.statement, values).scalars())
+    with _one_transaction(connection):
+        handles = list(connection.execute(deletion.picked, values).scalars())
+        if handles:
+            connection.execute(_DELETE_PICKED, {"of_app_id": values["of_app_id"], "handles": handles})
+        return handles
 
 
 def _it(app_id: str, handle: str) -> dict[str, object]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from tallystick.storage.sql import statements
-from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS
+from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS, is_loop_bound
+from tallystick.storage.sql.mysql import Retries
 from tallystick.storage.sql.revision import ensure_schema, load_revision
 from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
 
@@ -127,8 +130,13 @@ class SqlStore:
     ) -> R:
         if not self._is_open:
             self.open()
-        with self._engine.connect() as connection:
-            return statement(connection, *args, **kwargs)
+        retries = Retries()
+        while True:
+            try:
+                with self._engine.connect() as connection:
+                    return statement(connection, *args, **kwargs)
+            except DBAPIError as error:
+                time.sleep(retries.pause_after(error))
 
 
 class AsyncSqlStore:
@@ -147,6 +155,7 @@ class AsyncSqlStore:
         # which they did, and break in the next.
         self._at_once = 1 if isinstance(engine.pool, StaticPool) else AT_ONCE
         self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
+        self._closers = WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]]()
         self._running = set[asyncio.Task[object]]()
 
     async def insert_session(self, row: SessionRow) -> None:
@@ -217,6 +226,14 @@ class AsyncSqlStore:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._engine.url.get_backend_name()})"
 
+    async def _close_with_loop(self) -> AsyncGenerator[None]:
+        """An event loop that ends closes its asynchronous generators first: the last moment in which connections that
+        belong to it can be closed."""
+        try:
+            yield
+        finally:
+            await self._engine.dispose()
+
     async def _run(
         self,
         statement: Callable[Concatenate[Connection, P], R],
@@ -249,11 +266,30 @@ class AsyncSqlStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        turns = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._at_once))
+        loop = asyncio.get_running_loop()
+        turns = self._turns.setdefault(loop, asyncio.Semaphore(self._at_once))
+        if self._is_owned and is_loop_bound(self._engine) and loop not in self._closers:
+            # What a loop that was cut off has left in the pool is of no use to anyone.
+            self._engine.sync_engine.dispose(close=False)
+            self._closers[loop] = self._close_with_loop()
+            await anext(self._closers[loop])
         async with asyncio.timeout(WAIT_SECONDS):
             await turns.acquire()
         try:
-            async with self._engine.connect() as connection:
-                return await connection.run_sync(statement, *args, **kwargs)
+            return await self._try(statement, *args, **kwargs)
         finally:
             turns.release()
+
+    async def _try(
+        self,
+        statement: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        retries = Retries()
+        while True:
+            try:
+                async with self._engine.connect() as connection:
+                    return await connection.run_sync(statement, *args, **kwargs)
+            except DBAPIError as error:
+                await asyncio.sleep(retries.pause_after(error))

@@ -11,10 +11,14 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, func, select
 
+from tallystick.storage.sql.mysql import is_mysql, named_lock
 from tallystick.storage.sql.revision import load_revision
 from tallystick.storage.sql.schema import HEAD
 
 _LOCK: Final = 0x74616C6C79  # "tally": a number of our own among the database's advisory locks
+
+_MIGRATION_SECONDS: Final = 600
+"""How long to wait for another process's migration."""
 
 
 def make_config(output: StringIO | None = None) -> Config:
@@ -25,7 +29,7 @@ def make_config(output: StringIO | None = None) -> Config:
 
 
 def upgrade(connection: Connection) -> None:
-    """Go to the newest schema in one transaction, or not at all."""
+    """Go to the newest schema in one transaction, or not at all; only MySQL and MariaDB can undo no table."""
     config = make_config()
     with _alone(connection):
         if load_revision(connection) != HEAD:  # another process may have been faster
@@ -40,19 +44,24 @@ def render_upgrade(connection: Connection) -> str:
         return ""
     output = StringIO()
     config = make_config(output)
-    config.attributes["dialect"] = connection.dialect.name
+    is_mariadb = getattr(connection.dialect, "is_mariadb", False)
+    config.attributes["dialect"] = "mariadb" if is_mariadb else connection.dialect.name
     command.upgrade(config, f"{revision or 'base'}:{HEAD}", sql=True)
     return output.getvalue()
 
 
 @contextmanager
 def _alone(connection: Connection) -> Generator[None]:
-    """A transaction that no other migration of this database gets into."""
+    """A transaction that no other migration of this database gets into. On MySQL and MariaDB, which end a transaction
+    at every table, a lock alone."""
     connection.rollback()  # what was read so far had begun one
     if connection.dialect.name == "sqlite":
         with connection.begin():
             # The engine is in AUTOCOMMIT, so BEGIN is ours to send; it takes the write lock before anything is read.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield
+    elif is_mysql(connection):
+        with named_lock(connection, "migration", seconds=_MIGRATION_SECONDS):
             yield
     else:
         connection.execution_options(isolation_level="READ COMMITTED")
