@@ -13,7 +13,17 @@ import pytest
 import typer.main
 
 import tallystick
-from tallystick import AntiCsrf, AsyncSessions, ClientAction, Config, Retirement, SessionError, Sessions, errors
+from tallystick import (
+    AntiCsrf,
+    AsyncSessions,
+    ClientAction,
+    Config,
+    Retirement,
+    SessionError,
+    Sessions,
+    errors,
+    testing,
+)
 from tallystick.cli import commands
 from tallystick.config import Settings
 from tallystick.edges import SECRET_VARIABLE
@@ -23,6 +33,7 @@ from tallystick.protocol.claims import SessionClaim, SessionClaimValidator
 from tallystick.protocol.rotation import VERDICTS, Reuse
 from tallystick.storage.interface import SessionStore
 from tallystick.storage.sql.schema import VERSION_TABLE, metadata
+from tallystick.testing import pytest_plugin
 from tallystick.transport import changes, tokens
 from tests.docs.documents import ROOT, headings_of, rows_of
 
@@ -219,3 +230,14 @@ def test_the_reference_has_every_table_and_column():
         section = text.partition(f"### {name}\n")[2].partition("\n#")[0]
         first_cells = "\n".join(line.split("|")[1] for line in section.split("\n") if line.startswith("|"))
         assert set(re.findall(r"`(\w+)`", first_cells)) == {column.name for column in table.columns}
+
+
+def test_the_reference_has_every_testing_tool():
+    page = REFERENCE / "testing.md"
+    shown = [row[0] for row in rows_of(page, "name")]
+    for name in testing.__all__:
+        assert any(one == name or one.startswith(f"{name}(") for one in shown), name
+    for function in (testing.sign_in, testing.hold_answer):
+        assert f"{function.__name__}{signature_of(function)}" in shown
+    fixtures = [name for name in vars(pytest_plugin) if name.startswith("tallystick_")]
+    assert [row[0] for row in rows_of(page, "fixture")] == fixtures

@@ -1,22 +1,26 @@
-"""A clock that stands still and dice that always fall alike, for the tests of apps that use Tallystick.
+"""For the tests of apps: a clock that you move, signed-in clients, a thief, a network that loses answers.
 
 ::
 
-    from tallystick.testing import FakeClock, SeededEntropy
-
-    clock = FakeClock()
-    sessions = Sessions("memory://", secret="...", clock=clock, entropy=SeededEntropy(1))
+    clock = FakeClock.from_now()
+    sessions = AsyncSessions("memory://", clock=clock)
+    client = sign_in(TestClient(make_app(sessions)), sessions, "ada")
     clock.advance(timedelta(hours=1))
+
+pytest finds the fixtures ``tallystick_clock``, ``tallystick_sessions`` and ``tallystick_async_sessions`` by itself.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from datetime import timedelta
 from itertools import count
-from typing import Final
+from typing import Final, Self
 
-__all__ = ["START", "FakeClock", "SeededEntropy"]
+from tallystick.testing.clients import HeldAnswer, hold_answer, sign_in, steal
+
+__all__ = ["START", "FakeClock", "HeldAnswer", "SeededEntropy", "hold_answer", "sign_in", "steal"]
 
 START: Final = 1_700_000_000_000
 """Where a fake clock begins: 2023-11-14T22:13:20Z, in ms since the epoch."""
@@ -27,6 +31,12 @@ class FakeClock:
 
     def __init__(self, start: int = START) -> None:
         self._now = start
+
+    @classmethod
+    def from_now(cls) -> Self:
+        """A clock that begins at the present. For clients that keep cookies: they drop those that are over by the real
+        clock."""
+        return cls(time.time_ns() // 1_000_000)
 
     @property
     def now(self) -> int:
