@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from tallystick.config import PUBLIC, AntiCsrf, Config
@@ -139,10 +138,11 @@ def hold_answer(
 
 def _result_of(made: T | Coroutine[Any, Any, T]) -> T:
     """What a facade gives, whether it is awaited or not. In a thread, as a loop may run here."""
-    if not iscoroutine(made):
+    if not isinstance(made, Coroutine):
         return made
+    awaited = cast("Coroutine[Any, Any, T]", made)
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(_run, cast(Coroutine[Any, Any, T], made)).result()
+        return pool.submit(_run, awaited).result()
 
 
 def _run(made: Coroutine[Any, Any, T]) -> T:
