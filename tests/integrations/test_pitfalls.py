@@ -38,11 +38,11 @@ BROWSER_ALONE = {
     22: "as 18",
     26: "the app chooses header mode",
     27: "a script's cookies in a frame",
-    55: "claims have tests of their own",
     62: "the SDK's old interceptor",
 }
 
 ELSEWHERE = {
+    55: ["test_claims_that_are_there_and_young_enough_are_checked_without_asking_anyone"],
     2: ["test_several_access_cookies_are_refused_until_the_older_domain_is_cleared"],
     5: ["test_a_cors_layer_that_is_told_what_to_expose_must_be_told_of_our_headers", "check_reply"],
     6: ["test_signing_out_ends_the_session_and_clears_the_requests_own_method_only"],
