@@ -1,12 +1,10 @@
 """The stores that the contract is held against."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tallystick.storage.interface import AsyncSessionStore
-from tallystick.storage.opening import open_async_store, open_store
-from tests.conformance.stores import STORES, Threaded
+from tests.conformance.stores import STORES
 from tests.redis_servers import empty_redis
 from tests.servers import make_database
 
@@ -30,14 +28,3 @@ def store_url(request, tmp_path) -> Iterator[str]:
             "sqlite-file": f"sqlite:///{tmp_path / 'sessions.db'}",
             "sqlite-memory": "sqlite://",
         }[request.param]
-
-
-@pytest.fixture(params=["sync", "async"])
-async def store(request, store_url) -> AsyncIterator[AsyncSessionStore]:
-    if request.param == "sync":
-        opened = Threaded(open_store(store_url, migrate=True))
-    else:
-        opened = open_async_store(store_url, migrate=True)
-    await opened.open()
-    yield opened
-    await opened.close()

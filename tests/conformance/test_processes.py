@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tallystick.storage.opening import open_store
+from tallystick.testing.contract.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.conformance.processes import run_at_once, wait_for_the_others
-from tests.conformance.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.conformance.stores import SHARED_STORES
 
 PROCESSES = 2

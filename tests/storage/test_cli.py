@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tallystick.cli.commands import URL_VARIABLE, app
 from tallystick.protocol.derivation import MIN_SECRET_BYTES
 from tallystick.storage.opening import open_store
-from tests.conformance.rows import NOW, make_session, make_theft
+from tallystick.testing.contract.rows import NOW, make_session, make_theft
 from tests.redis_servers import empty_redis
 from tests.storage.databases import run_sql, set_revision
 

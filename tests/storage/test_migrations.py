@@ -16,8 +16,8 @@ from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.sql.engine import make_engine
 from tallystick.storage.sql.migrations import make_config
 from tallystick.storage.sql.schema import HEAD, REVISIONS, VERSION_TABLE, metadata
+from tallystick.testing.contract.rows import make_session
 from tests.conformance.processes import run_at_once, wait_for_the_others
-from tests.conformance.rows import make_session
 from tests.mariadb_servers import make_mariadb_database
 from tests.servers import make_database
 from tests.storage.databases import parse, set_revision

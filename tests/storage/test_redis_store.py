@@ -14,7 +14,7 @@ from tallystick import AsyncSessions, GeneralError, Sessions
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.redis import layout, steps
 from tallystick.storage.redis.client import name_server
-from tests.conformance.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
+from tallystick.testing.contract.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.redis_servers import empty_redis, run_redis
 
 SECRET = "a-secret-for-tests-that-is-long-enough-0001"

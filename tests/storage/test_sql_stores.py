@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tallystick import GeneralError, Sessions
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.sql.engine import AT_ONCE
-from tests.conformance.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
+from tallystick.testing.contract.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.storage.databases import DATABASES, run_sql
 
 SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mariadb": "mariadb+pymysql"}
@@ -362,7 +362,7 @@ async def test_many_may_open_an_asynchronous_store_at_once(async_url):
 FORKING = """
 import os, sys
 from tallystick.storage.opening import open_store
-from tests.conformance.rows import make_session
+from tallystick.testing.contract.rows import make_session
 store = open_store(sys.argv[1], migrate=True)
 for number in range(50):
     store.insert_session(make_session(handle=f"h{number}"))

@@ -16,14 +16,26 @@ import hashlib
 import time
 from datetime import timedelta
 from itertools import count
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from tallystick.testing.clients import HeldAnswer, hold_answer, sign_in, steal
 
-__all__ = ["START", "FakeClock", "HeldAnswer", "SeededEntropy", "hold_answer", "sign_in", "steal"]
+if TYPE_CHECKING:
+    from tallystick.testing.contract import StoreContract
+
+__all__ = ["START", "FakeClock", "HeldAnswer", "SeededEntropy", "StoreContract", "hold_answer", "sign_in", "steal"]
 
 START: Final = 1_700_000_000_000
 """Where a fake clock begins: 2023-11-14T22:13:20Z, in ms since the epoch."""
+
+
+def __getattr__(name: str) -> type[StoreContract]:
+    """``StoreContract`` needs pytest, which the rest does not."""
+    if name != "StoreContract":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tallystick.testing.contract import StoreContract  # noqa: PLC0415 - see above
+
+    return StoreContract
 
 
 class FakeClock:

@@ -1,5 +1,9 @@
 """Rows to put into stores. What a test does not name does not matter to it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
 
 LINE = bytes(range(32))
@@ -10,8 +14,8 @@ LATER = NOW + 1000
 """When a session made here is over."""
 
 
-def make_session(**changes) -> SessionRow:
-    values = {
+def make_session(**changes: Any) -> SessionRow:
+    values: dict[str, Any] = {
         "app_id": "public",
         "tenant_id": "public",
         "handle": "handle",
@@ -33,8 +37,8 @@ def make_session(**changes) -> SessionRow:
     return SessionRow(**(values | changes))
 
 
-def make_step(**changes) -> LineStep:
-    values = {
+def make_step(**changes: Any) -> LineStep:
+    values: dict[str, Any] = {
         "generation": 1,
         "line": CHILD,
         "previous": LINE,
@@ -47,8 +51,8 @@ def make_step(**changes) -> LineStep:
     return LineStep(**(values | changes))
 
 
-def make_theft(**changes) -> TheftEvent:
-    values = {
+def make_theft(**changes: Any) -> TheftEvent:
+    values: dict[str, Any] = {
         "app_id": "public",
         "tenant_id": "public",
         "session_handle": "handle",
@@ -65,8 +69,8 @@ def make_theft(**changes) -> TheftEvent:
     return TheftEvent(**(values | changes))
 
 
-def make_key(sequence: int = 1, **changes) -> KeyRow:
-    values = {
+def make_key(sequence: int = 1, **changes: Any) -> KeyRow:
+    values: dict[str, Any] = {
         "app_id": "public",
         "sequence": sequence,
         "kid": f"kid-{sequence}",
