@@ -9,13 +9,16 @@ from dataclasses import asdict
 import pytest
 from typer.testing import CliRunner
 
+from tallystick import Sessions
 from tallystick.cli.commands import URL_VARIABLE, app
 from tallystick.protocol.derivation import MIN_SECRET_BYTES
 from tallystick.storage.opening import open_store
-from tallystick.testing.contract.rows import NOW, make_session, make_theft
+from tallystick.storage.sql.store import SqlStore
+from tallystick.testing.contract.rows import LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.redis_servers import empty_redis
 from tests.storage.databases import run_sql, set_revision
 
+SECRET = "a secret of tests, and long enough: 32 bytes"
 DEAD_URL = "postgresql://user:hush@127.0.0.1:1/db?password=hush"
 
 
@@ -26,7 +29,7 @@ def run(*args, **variables):
 def test_help_names_the_commands():
     answer = run("--help")
     assert answer.exit_code == 0
-    for name in ("migrate", "purge", "thefts", "secret", "--version"):
+    for name in ("migrate", "copy", "purge", "thefts", "secret", "--version"):
         assert name in answer.output
 
 
@@ -166,6 +169,117 @@ def test_redis_is_purged_and_its_thefts_are_listed(redis_url):
     answer = run("migrate", redis_url)
     assert answer.exit_code == 1
     assert "nothing to migrate" in answer.stderr
+
+
+def make_living(count, **changes):
+    end = time.time_ns() // 1_000_000 + 3_600_000
+    return [
+        make_session(handle=f"h{n:04}", user_id=f"user-{n % 7}", expires_at=end, absolute_expires_at=end, **changes)
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(params=["sqlite", "redis", "mariadb"])
+def other_url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'other.db'}"
+    if request.param == "mariadb":
+        return request.getfixturevalue("mariadb_database")
+    url = request.getfixturevalue("redis_url")
+    empty_redis(url)
+    return url
+
+
+@pytest.mark.parametrize("is_there_and_back", [False, True], ids=["there", "and back"])
+def test_copy_brings_keys_and_sessions_over_and_leaves_the_source_alone(sqlite_url, other_url, is_there_and_back):
+    urls = (sqlite_url, other_url)[:: -1 if is_there_and_back else 1]
+    source = open_store(urls[0], migrate=True)
+    rows = make_living(1300)
+    source.put_sessions(rows, NOW)
+    source.insert_session(make_session(handle="over"))
+    for number in (1, 2):
+        source.insert_key(make_key(number))
+    assert (
+        "1300 sessions copied, 0 there already, 1 expired left behind, 2 new signing keys" in run("copy", *urls).stdout
+    )
+    target = open_store(urls[1])
+    assert [target.load_session("public", row.handle) for row in rows] == rows
+    assert target.load_session("public", "over") is None
+    assert target.load_keys("public") == source.load_keys("public")
+    assert target.list_handles_of_user("public", "user-3", None, NOW) == [row.handle for row in rows[3::7]]
+    assert source.load_session("public", "over") is not None
+    assert "0 sessions copied, 1300 there already" in run("copy", *urls).stdout
+
+
+def test_a_second_copy_brings_what_has_changed_and_mirror_removes_who_signed_out(tmp_path):
+    urls = [f"sqlite:///{tmp_path / name}.db" for name in ("from", "to")]
+    source = open_store(urls[0], migrate=True)
+    source.put_sessions(make_living(5), NOW)
+    assert run("copy", *urls).exit_code == 0
+    assert source.advance_line("public", "h0000", LINE, make_step(expires_at=make_living(1)[0].expires_at))
+    source.delete_sessions("public", ["h0001"])
+    assert "1 session copied, 3 there already" in run("copy", *urls).stdout
+    target = open_store(urls[1])
+    assert target.load_session("public", "h0000") == source.load_session("public", "h0000")
+    assert target.load_session("public", "h0001") is not None
+    assert "4 there already, 1 removed" in run("copy", *urls, "--mirror").stdout
+    assert target.load_session("public", "h0001") is None
+
+
+def test_an_interrupted_copy_says_where_to_go_on(tmp_path, monkeypatch):
+    urls = [f"sqlite:///{tmp_path / name}.db" for name in ("from", "to")]
+    source = open_store(urls[0], migrate=True)
+    source.put_sessions(make_living(2500), NOW)
+    put, calls = SqlStore.put_sessions, []
+
+    def put_twice(self, rows, now):
+        calls.append(rows)
+        if len(calls) == 3:
+            raise OSError("the cable is out")
+        put(self, rows, now)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlStore, "put_sessions", put_twice)
+        answer = run("copy", *urls)
+    assert answer.exit_code == 1
+    assert "the cable is out" in answer.stderr
+    place = answer.stderr.split("--after ")[1].split()[0]
+    assert "500 sessions copied, 0 there already" in run("copy", *urls, "--after", place).stdout
+    assert "0 sessions copied, 2500 there already" in run("copy", *urls).stdout
+
+
+def test_copy_does_not_mix_two_apps_keys_nor_a_store_with_itself(tmp_path):
+    urls = [f"sqlite:///{tmp_path / name}.db" for name in ("from", "to")]
+    for number, url in enumerate(urls):
+        open_store(url, migrate=True).insert_key(make_key(kid=f"kid-{number}"))
+    open_store(urls[0]).put_sessions(make_living(1), NOW)
+    answer = run("copy", *urls)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert "empty store" in answer.stderr
+    assert open_store(urls[1]).load_session("public", "h0000") is None
+    assert "the same store" in run("copy", urls[0], urls[0]).stderr
+    assert "no file" in run("copy", f"sqlite:///{tmp_path / 'typo.db'}", urls[1]).stderr
+    assert "in memory" in run("copy", urls[0], "memory://").stderr
+    assert "hush" not in run("copy", urls[0], DEAD_URL).output
+
+
+@pytest.mark.parametrize("place", ["h0001", "1:", "-1:5", "0:1:2", "9" * 30])
+def test_a_place_that_redis_did_not_give_is_one_clear_line(redis_url, tmp_path, place):
+    answer = run("copy", redis_url, f"sqlite:///{tmp_path / 'to.db'}", "--after", place)
+    assert answer.exit_code == 1
+    assert "not one that Redis gave" in answer.stderr
+
+
+def test_who_was_signed_in_before_a_copy_is_signed_in_after_it(tmp_path):
+    urls = [f"sqlite:///{tmp_path / name}.db" for name in ("from", "to")]
+    with Sessions(urls[0], secret=SECRET) as before:
+        created = before.create_new_session("ada", {"role": "admin"})
+    assert run("copy", *urls).exit_code == 0
+    with Sessions(urls[1], secret=SECRET) as after:
+        found = after.get_session(created.access_token.token, created.anti_csrf_token)
+        assert found.session == created.session
+        refreshed = after.refresh_session(created.refresh_token.token, created.anti_csrf_token)
+        assert refreshed.session.handle == created.session.handle
 
 
 @pytest.mark.parametrize("command", ["purge", "thefts"])

@@ -1,4 +1,4 @@
-"""``tallystick migrate``, ``purge``, ``thefts`` and ``secret``.
+"""``tallystick migrate``, ``copy``, ``purge``, ``thefts`` and ``secret``.
 
 No output holds a token, a password or a secret, save that of ``secret``. What goes wrong is one line on stderr and exit
 code 1; a wrong use of the command line is 2, as Typer has it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from tallystick.cli.copying import Tally, copy_keys, copy_sessions, remove_others
 from tallystick.config import PUBLIC, Config, milliseconds
 from tallystick.errors import GeneralError
 from tallystick.protocol.input import MAX_LISTED
@@ -101,6 +102,52 @@ def migrate(
 
 
 @app.command()
+def copy(
+    from_url: Annotated[str, typer.Argument(metavar="FROM_URL", help="The store that the app uses now.")],
+    to_url: Annotated[str, typer.Argument(metavar="TO_URL", help="The one it is to use. Its tables are made.")],
+    app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="PLACE", help="Go on where an interrupted copy left off.")
+    ] = None,
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="Also delete from TO what FROM does not have: signed out since.")
+    ] = False,
+) -> None:
+    """Copy signing keys and sessions from one store to another, so that nobody has to sign in again.
+
+    Each page is read back. Run it while the app is running, and once more with --mirror when it has stopped, which is
+    quick; then start the app with the new URL and the same secret. FROM is only read.
+    """
+    with (
+        _clear_errors(),
+        _store(from_url, may_create=False) as source,
+        _store(to_url, may_create=True) as target,
+        _progress("copying") as show,
+    ):
+        if _name(from_url) == _name(to_url):
+            raise GeneralError("these two are the same store", reason="bad_url")
+        keys = copy_keys(source, target, app_id)
+        place = after
+
+        def on_page(tally: Tally, next_place: str | None) -> None:
+            nonlocal place
+            place = next_place
+            show(_summary(tally))
+
+        try:
+            tally = copy_sessions(source, target, app_id, clock=_now, page_size=BATCH, after=after, on_page=on_page)
+        except BaseException:
+            if place is not None:
+                _tell(f"interrupted; to go on: tallystick copy … --after {place}")
+            raise
+        if mirror:
+            remove_others(
+                source, target, app_id, page_size=BATCH, tally=tally, on_page=lambda tally, _: show(_summary(tally))
+            )
+    _say(f"{_name(from_url)} to {_name(to_url)}: {_summary(tally)}, {keys} new signing {_plural('key', keys)}")
+
+
+@app.command()
 def purge(
     url: StoreUrl = "",
     app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
@@ -113,12 +160,12 @@ def purge(
     They are refused in any case and only take up room. Run it now and then, also while the app is running.
     """
     with _clear_errors(), _store(url, may_create=False) as store:
-        now = time.time_ns() // 1_000_000
+        now = _now()
         count = _purge(store, app_id, now)
-        _say(f"{_name(url)}: {count} expired {'session' if count == 1 else 'sessions'} of {app_id} deleted")
+        _say(f"{_name(url)}: {count} expired {_plural('session', count)} of {app_id} deleted")
         old = store.purge_thefts(app_id, now - milliseconds(timedelta(days=theft_days)))
         if old:
-            _say(f"{_name(url)}: {old} theft {'event' if old == 1 else 'events'} of {app_id} deleted")
+            _say(f"{_name(url)}: {old} theft {_plural('event', old)} of {app_id} deleted")
 
 
 @app.command()
@@ -164,14 +211,36 @@ def _side(user_agent: str | None, address: str | None) -> str:
 
 def _purge(store: SessionStore, app_id: str, now: int) -> int:
     total = 0
+    with _progress("looking for expired sessions") as show:
+        while deleted := store.purge_sessions(app_id, now, BATCH):
+            total += deleted
+            show(f"{total} deleted")
+    return total
+
+
+@contextmanager
+def _progress(first: str) -> Generator[Callable[[str], None]]:
+    """A line on a terminal's stderr that shows how far it has come; on anything else nothing."""
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("looking for expired sessions")
-        while deleted := store.purge_sessions(app_id, now, BATCH):
-            total += deleted
-            progress.update(task, description=f"{total} deleted")
-    return total
+        task = progress.add_task(first)
+        yield lambda text: progress.update(task, description=text)
+
+
+def _summary(tally: Tally) -> str:
+    parts = [f"{tally.copied} {_plural('session', tally.copied)} copied", f"{tally.same} there already"]
+    parts += [f"{tally.expired} expired left behind"] if tally.expired else []
+    parts += [f"{tally.removed} removed"] if tally.removed else []
+    return ", ".join(parts)
+
+
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @contextmanager
@@ -213,6 +282,10 @@ def _name(url: str) -> str:
 
 def _found(revision: str | None) -> str:
     return "no schema yet" if revision is None else f"schema {revision}"
+
+
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The contract of a store: seventeen atomic steps, besides opening and closing it.
+"""The contract of a store: nineteen atomic steps, besides opening and closing it.
 
 A method is one step that happens whole or not at all, also when the process dies in the middle and whatever other
 processes do meanwhile. A store holds no clock, mints nothing and judges nothing: instants are arguments (ms since the
@@ -77,6 +77,20 @@ class SessionStore(Protocol):
         """Delete at most ``limit`` sessions that are over at ``now``; how many there were."""
         ...
 
+    def list_sessions(self, app_id: str, after: str | None, limit: int) -> tuple[list[SessionRow], str | None]:
+        """A page of all sessions, expired or not: about ``limit`` of them, from where ``after`` left off (None: from
+        the beginning), and what to give as ``after`` next time, None where that was all.
+
+        What is there from the first page to the last is listed, whatever happens to other sessions meanwhile; it may
+        be listed twice. A page may be empty and not the last. ``after`` is the store's own, and good while it runs.
+        """
+        ...
+
+    def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
+        """Keep these sessions as they are, each in the place of one of its handle, if there is one. All are of one
+        app. Each is replaced whole or not at all; that none is over at ``now`` is the caller's care."""
+        ...
+
     def record_theft(self, event: TheftEvent) -> bool:
         """Delete the event's session and keep the event, both or neither; tell whether the session was there. Where it
         was not, nothing is kept: of many who find one theft at once, one records it."""
@@ -141,6 +155,12 @@ class AsyncSessionStore(Protocol):
     async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]: ...
 
     async def purge_sessions(self, app_id: str, now: int, limit: int) -> int: ...
+
+    async def list_sessions(
+        self, app_id: str, after: str | None, limit: int
+    ) -> tuple[list[SessionRow], str | None]: ...
+
+    async def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None: ...
 
     async def record_theft(self, event: TheftEvent) -> bool: ...
 

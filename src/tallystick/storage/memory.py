@@ -107,6 +107,16 @@ class MemoryStore:
                 del self._sessions[key]
             return len(over)
 
+    def list_sessions(self, app_id: str, after: str | None, limit: int) -> tuple[list[SessionRow], str | None]:
+        with self._lock:
+            rows = [row for row in self._sessions.values() if row.app_id == app_id and row.handle > (after or "")]
+        page = sorted(rows, key=lambda row: row.handle)[:limit]
+        return page, page[-1].handle if len(page) == limit else None
+
+    def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
+        with self._lock:
+            self._sessions.update({(row.app_id, row.handle): row for row in rows})
+
     def record_theft(self, event: TheftEvent) -> bool:
         with self._lock:
             if self._sessions.pop((event.app_id, event.session_handle), None) is None:
@@ -205,6 +215,12 @@ class AsyncMemoryStore:
 
     async def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return self._store.purge_sessions(app_id, now, limit)
+
+    async def list_sessions(self, app_id: str, after: str | None, limit: int) -> tuple[list[SessionRow], str | None]:
+        return self._store.list_sessions(app_id, after, limit)
+
+    async def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
+        self._store.put_sessions(rows, now)
 
     async def record_theft(self, event: TheftEvent) -> bool:
         return self._store.record_theft(event)

@@ -13,10 +13,12 @@ between cannot harm:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
+from tallystick.errors import GeneralError
 from tallystick.storage.redis import layout
 from tallystick.storage.redis.layout import FIELDS, SLACK, keys_key, session_key, theft_key, thefts_key, user_key
 from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
@@ -58,7 +60,7 @@ Step: TypeAlias = Generator[Ask, Any, T]
 
 def insert_session(row: SessionRow) -> Step[None]:
     yield from _insert(row)
-    yield Script("index_session", [user_key(row.app_id, row.user_id)], _index_args(row))
+    yield _index(row)
 
 
 def insert_session_within(
@@ -129,6 +131,21 @@ def purge_sessions(app_id: str, now: int, limit: int) -> Step[int]:
             return purged
 
 
+def list_sessions(app_id: str, after: str | None, limit: int) -> Step[tuple[list[SessionRow], str | None]]:
+    place = None if after is None else _parse_place(after)
+    place, keys = yield Scan(layout.sessions_pattern(app_id), place)
+    found = yield Batch([("HMGET", key, *FIELDS) for key in keys])
+    rows = [row for row in map(layout.read_session, found) if row is not None]
+    return rows, None if place is None else "{}:{}".format(*place)
+
+
+def put_sessions(rows: Sequence[SessionRow], now: int) -> Step[None]:
+    for row in rows:
+        keep = _keep_for(min(row.expires_at, row.absolute_expires_at) - now)
+        yield Script("put_session", [session_key(row.app_id, row.handle)], [keep, *layout.write_session(row)])
+        yield _index(row)
+
+
 def record_theft(event: TheftEvent) -> Step[bool]:
     app_id, handle = event.app_id, event.session_handle
     yield Batch([("ZADD", thefts_key(app_id), "NX", event.detected_at, handle)])
@@ -184,6 +201,17 @@ def _insert(row: SessionRow) -> Step[None]:
     args = [keep, *layout.write_session(row)]
     if not (yield Script("insert_session", [session_key(row.app_id, row.handle)], args)):
         raise KeyError(f"there is a session {row.handle} already")
+
+
+def _parse_place(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,4}):(\d{1,20})", text)
+    if match is None:
+        raise GeneralError("this place is not one that Redis gave", reason="bad_place")
+    return int(match[1]), int(match[2])
+
+
+def _index(row: SessionRow) -> Script:
+    return Script("index_session", [user_key(row.app_id, row.user_id)], _index_args(row))
 
 
 def _index_args(row: SessionRow) -> list[object]:

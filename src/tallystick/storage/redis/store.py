@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from tallystick.errors import GeneralError
 from tallystick.storage.redis import steps
 from tallystick.storage.redis.client import check_url, make_client, name_server
 from tallystick.storage.redis.steps import SCANNED_AT_ONCE, Ask, Batch, Scan, Script, Step
@@ -78,6 +79,12 @@ class RedisStore:
 
     def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return self._run(steps.purge_sessions(app_id, now, limit))
+
+    def list_sessions(self, app_id: str, after: str | None, limit: int) -> tuple[list[SessionRow], str | None]:
+        return self._run(steps.list_sessions(app_id, after, limit))
+
+    def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
+        self._run(steps.put_sessions(rows, now))
 
     def record_theft(self, event: TheftEvent) -> bool:
         return self._run(steps.record_theft(event))
@@ -194,6 +201,12 @@ class AsyncRedisStore:
 
     async def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return await self._run(steps.purge_sessions(app_id, now, limit))
+
+    async def list_sessions(self, app_id: str, after: str | None, limit: int) -> tuple[list[SessionRow], str | None]:
+        return await self._run(steps.list_sessions(app_id, after, limit))
+
+    async def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
+        await self._run(steps.put_sessions(rows, now))
 
     async def record_theft(self, event: TheftEvent) -> bool:
         return await self._run(steps.record_theft(event))
@@ -316,7 +329,10 @@ class _Place:
     @classmethod
     def of(cls, client: Any, start: Any) -> _Place:  # noqa: ANN401
         nodes = sorted(client.get_primaries(), key=lambda node: node.name) if _is_cluster(client) else []
-        return cls(nodes, *(start or (0, 0)))
+        node, cursor = start or (0, 0)
+        if nodes and node >= len(nodes):
+            raise GeneralError("the cluster has fewer nodes than when this place was given", reason="bad_place")
+        return cls(nodes, node, cursor)
 
     def arguments(self, pattern: str) -> dict[str, Any]:
         of_node = {"target_nodes": self._nodes[self._node]} if self._nodes else {}

@@ -129,6 +129,12 @@ _PURGE_SESSIONS: Final = _Deletion(
     # What someone else is at is left for the next purge: a purge never waits, so it is part of no deadlock.
     .with_for_update(skip_locked=True)
 )
+_LIST_SESSIONS: Final = (
+    select(sessions)
+    .where(_row.app_id == _app_id, _row.handle > bindparam("after"))
+    .order_by(_row.handle)
+    .limit(bindparam("at_most"))
+)
 _DELETE_PICKED: Final = delete(sessions).where(
     _row.app_id == _app_id, _row.handle.in_(bindparam("handles", expanding=True))
 )
@@ -278,6 +284,23 @@ def list_handles_of_user(
 def purge_sessions(connection: Connection, app_id: str, now: int, limit: int) -> int:
     values = {"of_app_id": app_id, "now": now, "at_most": limit}
     return len(_run_deletion(connection, _PURGE_SESSIONS, values))
+
+
+def list_sessions(
+    connection: Connection, app_id: str, after: str | None, limit: int
+) -> tuple[list[SessionRow], str | None]:
+    values = {"of_app_id": app_id, "after": after or "", "at_most": limit}
+    page = [SessionRow(*found) for found in connection.execute(_LIST_SESSIONS, values)]
+    return page, page[-1].handle if len(page) == limit else None
+
+
+def put_sessions(connection: Connection, rows: Sequence[SessionRow], now: int) -> None:
+    with _begin(connection):
+        for start in range(0, len(rows), HANDLES_AT_ONCE):
+            some = sorted(rows[start : start + HANDLES_AT_ONCE], key=lambda row: row.handle)
+            handles = [row.handle for row in some]
+            connection.execute(_DELETE_PICKED, {"of_app_id": some[0].app_id, "handles": handles})
+            connection.execute(_INSERT_SESSION, [asdict(row) for row in some])
 
 
 def record_theft(connection: Connection, event: TheftEvent) -> bool:

@@ -77,6 +77,12 @@ class SqlStore:
     def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return self._run(statements.purge_sessions, app_id, now, limit)
 
+    def list_sessions(self, app_id: str, after: str | None, limit: int) -> tuple[list[SessionRow], str | None]:
+        return self._run(statements.list_sessions, app_id, after, limit)
+
+    def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
+        self._run(statements.put_sessions, rows, now)
+
     def record_theft(self, event: TheftEvent) -> bool:
         return self._run(statements.record_theft, event)
 
@@ -194,6 +200,12 @@ class AsyncSqlStore:
 
     async def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return await self._run(statements.purge_sessions, app_id, now, limit)
+
+    async def list_sessions(self, app_id: str, after: str | None, limit: int) -> tuple[list[SessionRow], str | None]:
+        return await self._run(statements.list_sessions, app_id, after, limit)
+
+    async def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
+        await self._run(statements.put_sessions, rows, now)
 
     async def record_theft(self, event: TheftEvent) -> bool:
         return await self._run(statements.record_theft, event)

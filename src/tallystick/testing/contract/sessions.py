@@ -25,6 +25,16 @@ async def keep(store: AsyncSessionStore, *rows: SessionRow) -> None:
         await store.insert_session(row)
 
 
+async def list_all(store: AsyncSessionStore, limit: int) -> dict[str, SessionRow]:
+    listed: dict[str, SessionRow] = {}
+    page, after = await store.list_sessions("public", None, limit)
+    listed |= {row.handle: row for row in page}
+    while after is not None:
+        page, after = await store.list_sessions("public", after, limit)
+        listed |= {row.handle: row for row in page}
+    return listed
+
+
 async def keep_a_crowd(store: AsyncSessionStore) -> None:
     await keep(
         store,
@@ -341,6 +351,59 @@ class SessionScenarios:
         assert [await store.purge_sessions("public", NOW, 3) for _ in range(3)] == [3, 1, 0]
         assert await store.load_session("public", "alive") is not None
         assert await store.load_session("elsewhere", "elsewhere") is not None
+
+    # list_sessions, put_sessions
+
+    @scenario
+    async def test_all_sessions_of_an_app_are_listed_page_by_page_expired_or_not(
+        self, store: AsyncSessionStore
+    ) -> None:
+        rows = {f"h{number:02}": make_session(handle=f"h{number:02}") for number in range(25)}
+        rows["over"] = make_session(handle="over", expires_at=1)
+        await keep(store, *rows.values(), make_session(app_id="elsewhere", handle="z"))
+        assert await list_all(store, 7) == rows
+        assert await list_all(store, 26) == rows
+        assert await list_all(store, 1000) == rows
+
+    @scenario
+    async def test_an_app_without_sessions_lists_none(self, store: AsyncSessionStore) -> None:
+        assert await list_all(store, 10) == {}
+
+    @scenario
+    async def test_what_is_there_all_the_while_is_listed_whatever_is_deleted_meanwhile(
+        self, store: AsyncSessionStore
+    ) -> None:
+        handles = [f"h{number:02}" for number in range(40)]
+        await keep(store, *(make_session(handle=handle) for handle in handles))
+        page, after = await store.list_sessions("public", None, 10)
+        listed = {row.handle for row in page}
+        await store.delete_sessions("public", handles[::2])
+        while after is not None:
+            page, after = await store.list_sessions("public", after, 10)
+            listed |= {row.handle for row in page}
+        assert listed >= set(handles[1::2])
+
+    @scenario
+    async def test_sessions_are_put_whole_whether_they_are_there_or_not(self, store: AsyncSessionStore) -> None:
+        await keep(store, make_session(handle="old", used_at=NOW, user_agent="before"), make_session(handle="other"))
+        rows = [
+            make_session(handle="old", line=CHILD, previous=LINE, generation=7, expires_at=LATER + 5, user_agent=None),
+            make_session(handle="new", created_at=NOW - 5000, session_data='{"a":1}'),
+        ]
+        for _ in range(2):
+            await store.put_sessions(rows, NOW)
+            assert [await fetch(store, row.handle) for row in rows] == rows
+        assert await fetch(store, "other") == make_session(handle="other")
+        assert await store.list_handles_of_user("public", "user", None, NOW) == ["new", "old", "other"]
+        assert await store.advance_line("public", "old", CHILD, make_step())
+        assert sorted(await store.delete_sessions_of_user("public", "user", None)) == ["new", "old", "other"]
+
+    @scenario
+    async def test_putting_nothing_does_nothing_and_very_many_are_all_put(self, store: AsyncSessionStore) -> None:
+        await store.put_sessions([], NOW)
+        rows = {f"h{number:04}": make_session(handle=f"h{number:04}") for number in range(1200)}
+        await store.put_sessions(list(rows.values()), NOW)
+        assert await list_all(store, 500) == rows
 
     # open, close
 

@@ -1,0 +1,102 @@
+"""From one store to another, page by page, while both are in use or not.
+
+Everything here may be done again: a second run brings what has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tallystick.errors import GeneralError
+from tallystick.storage.interface import SessionStore
+from tallystick.types import SessionRow
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a copy has done so far."""
+
+    copied: int = 0
+    """Sessions that the target did not have, or had otherwise."""
+    same: int = 0
+    """Those that it had already, to the letter."""
+    expired: int = 0
+    """Those that are over, and were left behind."""
+    removed: int = 0
+    """Those that only the target had, and were deleted there."""
+
+
+def copy_keys(source: SessionStore, target: SessionStore, app_id: str) -> int:
+    """Bring the signing keys over; how many the target did not have.
+
+    Raises :class:`GeneralError`, ``bad_target``, where the target has made keys of its own: nothing is copied then.
+    """
+    there = {row.sequence: row for row in target.load_keys(app_id)}
+    rows = source.load_keys(app_id)
+    if any(there.get(row.sequence, row) != row for row in rows):
+        raise GeneralError(
+            f"the target has signing keys of {app_id} that are not the source's: an app has been running on it. "
+            "Copy into an empty store",
+            reason="bad_target",
+        )
+    return sum(target.insert_key(row) for row in reversed(rows))
+
+
+def copy_sessions(
+    source: SessionStore,
+    target: SessionStore,
+    app_id: str,
+    *,
+    clock: Callable[[], int],
+    page_size: int,
+    after: str | None,
+    on_page: Callable[[Tally, str | None], None],
+) -> Tally:
+    """Bring the sessions over, and read each page back; ``on_page`` hears of each, and from where to go on.
+
+    Raises :class:`GeneralError`, ``bad_target``, where what was read back is not what was written.
+    """
+    tally = Tally()
+    while True:
+        page, after = source.list_sessions(app_id, after, page_size)
+        now = clock()
+        alive = [row for row in page if now < min(row.expires_at, row.absolute_expires_at)]
+        wanted = [row for row in alive if target.load_session(app_id, row.handle) != row]
+        target.put_sessions(wanted, now)
+        _check(target, app_id, wanted)
+        tally.copied += len(wanted)
+        tally.same += len(alive) - len(wanted)
+        tally.expired += len(page) - len(alive)
+        on_page(tally, after)
+        if after is None:
+            return tally
+
+
+def remove_others(
+    source: SessionStore,
+    target: SessionStore,
+    app_id: str,
+    *,
+    page_size: int,
+    tally: Tally,
+    on_page: Callable[[Tally, str | None], None],
+) -> None:
+    """Delete from the target what the source does not have (any more)."""
+    after: str | None = None
+    while True:
+        page, after = target.list_sessions(app_id, after, page_size)
+        others = [row.handle for row in page if source.load_session(app_id, row.handle) is None]
+        tally.removed += len(target.delete_sessions(app_id, others))
+        on_page(tally, after)
+        if after is None:
+            return
+
+
+def _check(target: SessionStore, app_id: str, rows: list[SessionRow]) -> None:
+    for row in rows:
+        if target.load_session(app_id, row.handle) != row:
+            raise GeneralError(
+                f"session {row.handle} is not in the target as it was written; is an app running on it?",
+                reason="bad_target",
+            )
