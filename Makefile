@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup system assets demo lint check test prove format bench clean
+.PHONY: help setup system assets demo lint check test prove format bench scale clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -62,6 +62,9 @@ format: setup ## Format the code and fix what ruff can fix
 
 bench: ## Measure the hot path beside its peers, in an environment of its own (never asserted in tests)
 	$(PYTHON) bench/verify.py
+
+scale: setup ## Measure every store with up to a million sessions, and beside pgbench (some ten minutes)
+	$(BIN)/python bench/scale.py
 
 clean: ## Remove .venv, caches and build output
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist

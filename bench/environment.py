@@ -48,7 +48,7 @@ def _make() -> None:
     venv.EnvBuilder(clear=True, with_pip=True).create(HOME)
     # One command, so that pip resolves all of them together: one process can then measure them all.
     command = [str(_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PEERS, "-e", str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"pip could not install the peers:\n{done.stderr.strip()}")
     _STAMP.write_text(_wanted(), "ascii")

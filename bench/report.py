@@ -26,7 +26,7 @@ MEASURED = ("tallystick", *environment.PEERS, "msgspec")
 # Describing
 
 
-def describe_run(rounds: int, batch: int, *, is_pinned: bool) -> dict[str, Any]:
+def describe_run(rounds: int, batch: int, *, is_pinned: bool, measured: Sequence[str] = MEASURED) -> dict[str, Any]:
     """When, where and of what."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -42,7 +42,7 @@ def describe_run(rounds: int, batch: int, *, is_pinned: bool) -> dict[str, Any]:
         },
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "openssl": _openssl(),
-        "versions": {name: version(name) for name in MEASURED},
+        "versions": {name: version(name) for name in measured},
         "commit": _commit(),
     }
 
@@ -96,7 +96,7 @@ def _commit() -> str:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments
+        done = subprocess.run(
             ["git", "-C", str(environment.ROOT), *arguments],  # noqa: S607 - the git that made the checkout
             capture_output=True,
             text=True,
@@ -117,12 +117,12 @@ def as_text(section: dict[str, Any]) -> str:
             f"Verifying an RS256-2048 access token of {section['token']['bytes']} bytes; {section['rounds']} rounds of "
             f"{section['batch']} tokens each, interleaved",
             "",
-            *_table(_times(section)),
+            *table(_times(section)),
             "",
             "What each refuses",
-            *_table(_refusals(section)),
+            *table(_refusals(section)),
             "",
-            *(f"{name}: {value}" for name, value in _circumstances(section)),
+            *(f"{name}: {value}" for name, value in circumstances(section)),
             "",
             _HOW_SUPERTOKENS,
         ]
@@ -130,20 +130,25 @@ def as_text(section: dict[str, Any]) -> str:
 
 
 def write(directory: Path, section: dict[str, Any]) -> None:
-    """Put the section into both files; other sections stay as they are."""
+    """Put the section of :data:`TITLE` into both files."""
+    put_section(directory, TITLE, section, _as_markdown(section))
+
+
+def put_section(directory: Path, title: str, section: dict[str, Any], markdown: str) -> None:
+    """Put a section into both files; other sections stay as they are."""
     results = directory / "results.json"
     known = json.loads(results.read_text("utf-8")) if results.exists() else {}
-    known[TITLE.lower()] = section
+    known[title.lower()] = section
     results.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", "utf-8")
     document = directory / "RESULTS.md"
     text = document.read_text("utf-8") if document.exists() else _INTRODUCTION
-    document.write_text(_replace_section(text, _as_markdown(section)), "utf-8")
+    document.write_text(_replace_section(text, title, markdown), "utf-8")
 
 
-def _replace_section(document: str, section: str) -> str:
-    pattern = re.compile(rf"^## {TITLE}$.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+def _replace_section(document: str, title: str, section: str) -> str:
+    pattern = re.compile(rf"^## {title}$.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     if pattern.search(document):
-        return pattern.sub(lambda _: section, document)
+        return pattern.sub(lambda _: section, document).rstrip() + "\n"
     return f"{document.rstrip()}\n\n{section}"
 
 
@@ -157,7 +162,7 @@ def _as_markdown(section: dict[str, Any]) -> str:
         "all in one process. A sample is the mean of one turn, in processor time. The ratio is to the floor "
         "of the same round.",
         "",
-        *_table(_times(section), is_markdown=True),
+        *table(_times(section), is_markdown=True),
         "",
         "The floor is the bare signature check: nobody who checks the signature can be faster. *Fresh* is a token that "
         "the contender has never seen, *seen before* one that it verified a moment ago. The peers are given fresh "
@@ -170,17 +175,17 @@ def _as_markdown(section: dict[str, Any]) -> str:
         "is published for RS256: is the algorithm bound to the key, or does the token choose? Only whoever holds the "
         "private key can make one.)",
         "",
-        *_table(_refusals(section), is_markdown=True),
+        *table(_refusals(section), is_markdown=True),
         "",
         "### Set-ups",
         "",
-        *_table(_set_ups(section), is_markdown=True),
+        *table(_set_ups(section), is_markdown=True),
         "",
         _HOW_SUPERTOKENS,
         "",
         "### Circumstances",
         "",
-        *_table([("", ""), *_circumstances(section)], is_markdown=True),
+        *table([("", ""), *circumstances(section)], is_markdown=True),
         "",
         "The token's payload, beside the nine claims of every session: "
         f"`{json.dumps(token['payload'], separators=(',', ':'))}`.",
@@ -233,7 +238,7 @@ def _set_ups(section: dict[str, Any]) -> list[Row]:
     return [("", "set-up", "gives back"), *((c["name"], c["set_up"], c["returns"]) for c in section["contenders"])]
 
 
-def _circumstances(section: dict[str, Any]) -> list[Row]:
+def circumstances(section: dict[str, Any]) -> list[Row]:
     machine = section["machine"]
     pinned = ", the bench on one of them" if machine["pinned_to_one_cpu"] else ""
     return [
@@ -246,7 +251,7 @@ def _circumstances(section: dict[str, Any]) -> list[Row]:
     ]
 
 
-def _table(rows: Sequence[Row], *, is_markdown: bool = False) -> Iterable[str]:
+def table(rows: Sequence[Row], *, is_markdown: bool = False) -> Iterable[str]:
     """The first row is the head; columns of numbers stand to the right."""
     numeric = [all(_is_number(row[i]) for row in rows[1:]) for i in range(len(rows[0]))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -1,0 +1,280 @@
+"""What operations cost with ten thousand sessions, a million, ten million: `make bench-scale`, or
+`.venv/bin/python bench/scale.py --help`."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]  # for the servers of the tests
+
+import filling
+import load
+import pgbench
+import report
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tallystick.storage.interface import SessionStore
+from tallystick.storage.opening import open_store
+from tests.mariadb_servers import run_mariadb
+from tests.redis_servers import run_redis
+from tests.servers import run_postgres
+
+TITLE = "Scale"
+STORES = ("sqlite", "postgresql", "mariadb", "redis")
+CLIENTS = 16
+EXPLAINED = 50
+PURGES = 10
+CLIENTS_BESIDE_A_PURGE = 4
+INDEX = "ix_tallystick_sessions_expires_at"
+
+_progress = Progress(
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeRemainingColumn(),
+    console=Console(stderr=True),
+)
+
+
+def main() -> None:
+    options = _parse_arguments()
+    results: list[dict[str, Any]] = []
+    extras: dict[str, Any] = {}
+    with _progress:
+        for name in options.stores:
+            sizes = [size for size in options.sizes if size <= options.most or name == "postgresql"]
+            for size in sizes:
+                with _server(name) as url:
+                    results.append(_measure(name, url, size, options.seconds))
+                    if name == "postgresql" and size == max(s for s in sizes if s <= options.most):
+                        extras = _measure_postgresql(url, size, options)
+    section = {
+        **report.describe_run(1, options.seconds, is_pinned=False, measured=("tallystick", "SQLAlchemy", "psycopg")),
+        "clients": CLIENTS,
+        "seconds": options.seconds,
+        "results": results,
+        **extras,
+    }
+    lines = _describe(section)
+    print("\n".join(lines))
+    if options.write:
+        report.put_section(Path(__file__).parent, TITLE, section, "\n".join([f"## {TITLE}", "", *lines, ""]) + "\n")
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Fill each store with sessions and measure what each operation costs, beside pgbench running the "
+        "same statements on the same table. Servers are started on loopback and thrown away.",
+    )
+    parser.add_argument("--sizes", type=_numbers, default=[10**4, 10**6], help="comma-separated (10000,1000000)")
+    parser.add_argument("--most", type=int, default=10**6, help="for stores other than PostgreSQL (1000000)")
+    parser.add_argument("--stores", type=lambda text: text.split(","), default=list(STORES), help=",".join(STORES))
+    parser.add_argument("--seconds", type=int, default=4, help="for each measurement (4)")
+    parser.add_argument("--expired", type=int, default=10**6, help="sessions purged under load (1000000)")
+    parser.add_argument("--quick", action="store_true", help="a look, in under a minute; writes nothing")
+    options = parser.parse_args()
+    if unknown := set(options.stores) - set(STORES):
+        parser.error(f"no such store: {', '.join(sorted(unknown))}")
+    if options.quick:
+        options.sizes, options.seconds, options.expired = [1000, 10_000], 1, 10_000
+    options.write = not options.quick
+    return options
+
+
+def _numbers(text: str) -> list[int]:
+    return sorted(int(part) for part in text.split(","))
+
+
+@contextmanager
+def _server(name: str) -> Iterator[str]:
+    """An empty store as an operator would have it: what is acknowledged is on the disk."""
+    if name == "sqlite":
+        with tempfile.TemporaryDirectory(prefix="tallystick-scale-") as directory:
+            yield f"sqlite:///{directory}/sessions.db"
+    elif name == "postgresql":
+        with run_postgres(is_durable=True) as server:
+            yield server.url
+    elif name == "mariadb":
+        with run_mariadb(is_durable=True) as server:
+            yield server.url
+    else:
+        with run_redis("--appendonly", "yes", "--appendfsync", "everysec") as server:
+            yield server.url
+
+
+def _measure(name: str, url: str, size: int, seconds: int) -> dict[str, Any]:
+    store = open_store(url, migrate=True)
+    store.open()
+    empty = filling.footprint(url)
+    _fill(f"{name}, {size:,} sessions", url, 1, size, size)
+    filling.settle(url)
+    taken = {what: round(count / size) for what, count in filling.bytes_of(url, empty).items()}
+    operations: dict[str, Any] = {}
+    for operation in ("load", "refresh", "list", "create"):
+        found = load.run(url, operation, size, CLIENTS, lambda: time.sleep(seconds))
+        if name == "postgresql":
+            found["pgbench_us"] = pgbench.run(url, operation, size, CLIENTS, seconds)
+            found["buffers"] = pgbench.buffers(url, operation, size, EXPLAINED)
+        operations[operation] = found
+    expired = 2 * PURGES * pgbench.PURGED_AT_ONCE
+    _fill(f"{name}, {expired:,} expired", url, size + 1, size + expired, size, end=filling.NOW - 1000)
+    operations["purge"] = {"us": _time_purges(store)}
+    if name == "postgresql":
+        operations["purge"]["pgbench_us"] = pgbench.run(url, "purge", size, 1, PURGES)
+    store.close()
+    return {"store": name, "size": size, "bytes": taken, "operations": operations}
+
+
+def _measure_postgresql(url: str, size: int, options: argparse.Namespace) -> dict[str, Any]:
+    """How much a purge disturbs refreshes, and what the index that it uses costs them."""
+    store = open_store(url, migrate=True)
+    first = 10 * size
+    _fill("expired, to be purged under load", url, first, first + options.expired - 1, size, end=filling.NOW - 1000)
+    filling.settle(url)
+    clients = CLIENTS_BESIDE_A_PURGE
+    quiet = load.run(url, "refresh", size, clients, lambda: time.sleep(2 * options.seconds))
+    told = ""
+
+    def purge() -> None:
+        nonlocal told
+        command = [Path(sys.executable).with_name("tallystick"), "purge", url]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().rpartition(": ")[2]
+
+    begun = time.perf_counter()
+    disturbed = load.run(url, "refresh", size, clients, purge)
+    took = time.perf_counter() - begun
+    with_index = _measure_index(store, url, size, options.seconds)
+    filling.execute(url, f"DROP INDEX {INDEX}")
+    without_index = _measure_index(store, url, size, options.seconds)
+    filling.execute(url, f"CREATE INDEX {INDEX} ON tallystick_sessions (expires_at)")
+    store.close()
+    return {
+        "purge_under_load": {"size": size, "told": told, "took_s": took, "quiet": quiet, "disturbed": disturbed},
+        "index": {"size": size, "with": with_index, "without": without_index},
+    }
+
+
+def _measure_index(store: SessionStore, url: str, size: int, seconds: int) -> dict[str, float]:
+    filling.settle(url)
+    refresh = pgbench.run(url, "refresh", size, CLIENTS, 2 * seconds)
+    expired = PURGES * pgbench.PURGED_AT_ONCE
+    _fill("expired", url, 100 * size, 100 * size + expired - 1, size, end=filling.NOW - 1000)
+    return {"refresh_us": refresh, "purge_us": _time_purges(store)}
+
+
+def _fill(what: str, url: str, first: int, last: int, size: int, *, end: int = filling.NOW + filling.LIFE) -> None:
+    task = _progress.add_task(what, total=last - first + 1)
+    filling.fill(url, first, last, size, end=end, on_step=lambda count: _progress.update(task, advance=count))
+
+
+def _time_purges(store: SessionStore) -> float:
+    """What one session costs in a purge by thousands, in µs."""
+    times = []
+    for _ in range(PURGES):
+        begun = time.perf_counter()
+        purged = store.purge_sessions(filling.APP, filling.NOW, pgbench.PURGED_AT_ONCE)
+        times.append((time.perf_counter() - begun) * 1e6 / max(purged, 1))
+    return median(times)
+
+
+# Describing
+
+
+def _describe(section: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{section['clients']} clients in {load.PROCESSES} processes, each with one operation after another, "
+        f"{section['seconds']} s for each figure; "
+        "each row with 200 + 200 bytes of JSON; server and clients share the machine. *Time* is what an operation "
+        "takes a client. pgbench runs the very same statement on the same table, prepared, in C. What is acknowledged "
+        "is on the disk first, except in Redis (append-only file, flushed each second).",
+        "",
+        *report.table(_operations(section["results"]), is_markdown=True),
+        "",
+        *report.table(_bytes(section["results"]), is_markdown=True),
+        "",
+    ]
+    if "purge_under_load" in section:
+        lines += _describe_purge(section["purge_under_load"]) + _describe_index(section["index"])
+    return lines + list(report.table([("", ""), *report.circumstances(section)], is_markdown=True))
+
+
+def _operations(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    head = ("store", "sessions", "operation", "a second", "time µs", "p99 µs", "client CPU µs", "pgbench µs", "ratio")
+    rows = []
+    for result in results:
+        for name, found in result["operations"].items():
+            beside = found.get("pgbench_us")
+            if beside and name == "purge":
+                beside /= pgbench.PURGED_AT_ONCE
+            rows.append(
+                (
+                    result["store"],
+                    f"{result['size']:,}",
+                    name if name != "purge" else "purge, per session",
+                    f"{found['per_second']:,.0f}" if "per_second" in found else "",
+                    f"{found['us']:,.0f}",
+                    f"{found['p99_us']:,.0f}" if "p99_us" in found else "",
+                    f"{found['cpu_us']:,.0f}" if "cpu_us" in found else "",
+                    f"{beside:,.0f}" if beside else "",
+                    f"{found['us'] / beside:.2f}" if beside else "",
+                )
+            )
+    return [(*head, "pages touched"), *((*row, pages) for row, pages in zip(rows, _pages(results), strict=True))]
+
+
+def _pages(results: list[dict[str, Any]]) -> list[str]:
+    found = [operation.get("buffers") for result in results for operation in result["operations"].values()]
+    return ["" if pages is None else f"{pages:.1f}" for pages in found]
+
+
+def _bytes(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    rows = [
+        (
+            result["store"],
+            f"{result['size']:,}",
+            f"{sum(result['bytes'].values()):,}",
+            ", ".join(f"{what} {count:,}" for what, count in result["bytes"].items()),
+        )
+        for result in results
+    ]
+    return [("store", "sessions", "bytes a session", "of which"), *rows]
+
+
+def _describe_purge(found: dict[str, Any]) -> list[str]:
+    rows = [
+        (name, *(f"{one[key]:,.0f}" for key in ("per_second", "p50_us", "p99_us", "max_us")))
+        for name, one in (("alone", found["quiet"]), ("during the purge", found["disturbed"]))
+    ]
+    return [
+        f"`tallystick purge` beside refreshes by {CLIENTS_BESIDE_A_PURGE} clients, PostgreSQL with "
+        f"{found['size']:,} living sessions: {found['told']} in {found['took_s']:.0f} s.",
+        "",
+        *report.table([("refreshes", "a second", "p50 µs", "p99 µs", "longest µs"), *rows], is_markdown=True),
+        "",
+    ]
+
+
+def _describe_index(found: dict[str, Any]) -> list[str]:
+    rows = [(name, *(f"{found[name][key]:,.0f}" for key in ("refresh_us", "purge_us"))) for name in ("with", "without")]
+    return [
+        f"The index on `expires_at`, PostgreSQL with {found['size']:,} sessions: what it costs a refresh (pgbench, "
+        f"{CLIENTS} clients) and what it spares a purge (our store, per session).",
+        "",
+        *report.table([("", "refresh µs", "purge µs"), *rows], is_markdown=True),
+        "",
+    ]
+
+
+if __name__ == "__main__":
+    main()
