@@ -13,7 +13,7 @@ from tallystick import GeneralError, Sessions
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.sql.mysql import GIVE_UP_SECONDS, LOCK_WAIT_SECONDS
 from tallystick.testing.contract.rows import NOW, make_key, make_session
-from tests.conformance.stores import Threaded
+from tallystick.testing.contract.running import Threaded
 from tests.mariadb_servers import connect, run_mariadb
 from tests.storage.databases import run_sql
 
