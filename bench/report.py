@@ -1,4 +1,9 @@
-"""From samples to what is read: a table for the terminal, a section of RESULTS.md, an entry of results.json."""
+"""From samples to what is read: a table for the terminal, a section of RESULTS.md, an entry of results.json.
+
+Each script hands its section to :func:`put_section`, which keeps it in ``bench/sections`` and makes RESULTS.md and
+results.json anew of all that is there. Where two branches have both measured, git may not know how to merge those two
+files: take either, then make them again by ``python bench/report.py``.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
     from contenders import Contender
 
 TITLE = "Verification"
+ORDER = ("Verification", "Requests", "Memory", "Storing", "Scale", "Service", "Revocation")
+"""The titles of all sections, as they stand in RESULTS.md."""
 MEASURED = ("tallystick", *environment.PEERS, "msgspec")
 
 
@@ -135,21 +142,37 @@ def write(directory: Path, section: dict[str, Any]) -> None:
 
 
 def put_section(directory: Path, title: str, section: dict[str, Any], markdown: str) -> None:
-    """Put a section into both files; other sections stay as they are."""
-    results = directory / "results.json"
-    known = json.loads(results.read_text("utf-8")) if results.exists() else {}
-    known[title.lower()] = section
-    results.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    document = directory / "RESULTS.md"
-    text = document.read_text("utf-8") if document.exists() else _INTRODUCTION
-    document.write_text(_replace_section(text, title, markdown), "utf-8")
+    """Put one script's findings into ``directory``: into files of their own, of which the two that are read are made.
+
+    ``markdown`` begins with ``## title``. Each script has a title of its own, so that none can overwrite another's; a
+    new one takes its place in :data:`ORDER`.
+    """
+    own = directory / "sections"
+    own.mkdir(exist_ok=True)
+    name = _name_of(title)
+    (own / f"{name}.json").write_text(_as_json(section), "utf-8")
+    (own / f"{name}.md").write_text(markdown.rstrip() + "\n", "utf-8")
+    assemble(directory)
 
 
-def _replace_section(document: str, title: str, section: str) -> str:
-    pattern = re.compile(rf"^## {title}$.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-    if pattern.search(document):
-        return pattern.sub(lambda _: section, document).rstrip() + "\n"
-    return f"{document.rstrip()}\n\n{section}"
+def assemble(directory: Path) -> None:
+    """Make RESULTS.md and results.json of the sections."""
+    own = directory / "sections"
+    names = [name for name in map(_name_of, ORDER) if (own / f"{name}.md").exists()]
+    if strangers := {path.stem for path in own.glob("*.md")} - set(names):
+        raise SystemExit(f"sections that bench/report.py has no place for in ORDER: {', '.join(sorted(strangers))}")
+    texts = [(own / f"{name}.md").read_text("utf-8") for name in names]
+    (directory / "RESULTS.md").write_text("\n".join([_INTRODUCTION, *texts]), "utf-8")
+    data = {name: json.loads((own / f"{name}.json").read_text("utf-8")) for name in names}
+    (directory / "results.json").write_text(_as_json(data), "utf-8")
+
+
+def _name_of(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def _as_markdown(section: dict[str, Any]) -> str:
@@ -196,8 +219,8 @@ def _as_markdown(section: dict[str, Any]) -> str:
 
 _INTRODUCTION = """# Results
 
-Written by the scripts in this directory; `make bench` repeats them. Times are of one machine on one day: compare the
-ratios. Where a peer is faster, it stands there.
+Written by the scripts in this directory, each its own section. Times are of one machine on one day: compare the ratios.
+Where a peer is faster, it stands there.
 """
 
 _HOW_SUPERTOKENS = (
@@ -272,3 +295,7 @@ def table(rows: Sequence[Row], *, is_markdown: bool = False) -> Iterable[str]:
 
 def _is_number(text: str) -> bool:
     return text[:1].isdigit()
+
+
+if __name__ == "__main__":
+    assemble(environment.HERE)
