@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tallystick import flows
 from tallystick.calls import Flow, fetch
-from tallystick.deployment import Deployment
 from tallystick.errors import BadInput, GeneralError, InvalidClaims
 from tallystick.protocol.claims import (
     SessionClaim,
@@ -19,51 +17,52 @@ from tallystick.protocol.claims import (
     validate_claims,
 )
 from tallystick.protocol.input import merge_payload
+from tallystick.repertoire import D, Repertoire
 from tallystick.types import ClaimValidationError, FoundSession, Json, SessionInfo
 
 # By handle
 
 
-def fetch_and_set(d: Deployment, handle: object, claim: object) -> Flow[bool]:
+def fetch_and_set(flows: Repertoire[D], d: D, handle: object, claim: object) -> Flow[bool]:
     """Fetch a claim and put it into the payload; false if there is no such session."""
     now, checked = d.clock(), check_claim(claim)
-    session = yield from _load(d, handle)
+    session = yield from _load(flows, d, handle)
     if session is None:
         return False
     update = yield from _fetch(session, checked, now)
-    return True if update is None else (yield from _merge_fetched(d, session.handle, update))
+    return True if update is None else (yield from _merge_fetched(flows, d, session.handle, update))
 
 
-def set_value(d: Deployment, handle: object, claim: object, value: object) -> Flow[bool]:
+def set_value(flows: Repertoire[D], d: D, handle: object, claim: object, value: object) -> Flow[bool]:
     """Put a value that the app has into the payload; false if there is no such session."""
     update = check_claim(claim).make_update(value, d.clock())
     return (yield from flows.merge_payload(d, handle, update))
 
 
-def get_value(d: Deployment, handle: object, claim: object) -> Flow[Any]:
+def get_value(flows: Repertoire[D], d: D, handle: object, claim: object) -> Flow[Any]:
     """A claim's stored value; None if there is no such session, or it has none."""
     checked = check_claim(claim)
-    session = yield from _load(d, handle)
+    session = yield from _load(flows, d, handle)
     return None if session is None else checked.get_value_from_payload(session.jwt_payload)
 
 
-def remove(d: Deployment, handle: object, claim: object) -> Flow[bool]:
+def remove(flows: Repertoire[D], d: D, handle: object, claim: object) -> Flow[bool]:
     """Take a claim out of the payload; false if there is no such session."""
     return (yield from flows.merge_payload(d, handle, check_claim(claim).make_removal()))
 
 
 def validate_for_handle(
-    d: Deployment, handle: object, validators: Sequence[SessionClaimValidator], override: object
+    flows: Repertoire[D], d: D, handle: object, validators: Sequence[SessionClaimValidator], override: object
 ) -> Flow[list[ClaimValidationError] | None]:
     """What the validators say of a stored payload, after what is stale was fetched and stored; None if there is no such
     session."""
     now = d.clock()
-    session = yield from _load(d, handle)
+    session = yield from _load(flows, d, handle)
     if session is None:
         return None
     chosen = choose_validators(validators, override, session)
     update = yield from _fetch_stale(session, chosen, now)
-    if update and not (yield from _merge_fetched(d, session.handle, update)):
+    if update and not (yield from _merge_fetched(flows, d, session.handle, update)):
         return None
     return list(validate_claims(chosen, merge_payload(session.jwt_payload, update), now))
 
@@ -72,7 +71,8 @@ def validate_for_handle(
 
 
 def verify(
-    d: Deployment,
+    flows: Repertoire[D],
+    d: D,
     verification: Flow[FoundSession],
     access_token: str | None,
     validators: Sequence[SessionClaimValidator],
@@ -81,24 +81,24 @@ def verify(
     """Verify an access token, then its claims."""
     found = yield from verification
     chosen = choose_validators(validators, override, found.session)
-    return (yield from _check(d, found, access_token or "", chosen)) if chosen else found
+    return (yield from _check(flows, d, found, access_token or "", chosen)) if chosen else found
 
 
 def check(
-    d: Deployment, found: FoundSession, access_token: str, validators: Sequence[SessionClaimValidator]
+    flows: Repertoire[D], d: D, found: FoundSession, access_token: str, validators: Sequence[SessionClaimValidator]
 ) -> Flow[FoundSession]:
     """Check claims of a session that was verified before. Raises :class:`InvalidClaims`."""
-    return (yield from _check(d, found, access_token, check_validators(validators, "validators")))
+    return (yield from _check(flows, d, found, access_token, check_validators(validators, "validators")))
 
 
 def _check(
-    d: Deployment, found: FoundSession, access_token: str, validators: Sequence[SessionClaimValidator]
+    flows: Repertoire[D], d: D, found: FoundSession, access_token: str, validators: Sequence[SessionClaimValidator]
 ) -> Flow[FoundSession]:
     now = d.clock()
     update = yield from _fetch_stale(found.session, validators, now)
     if update:
         # Where the session has ended meanwhile, regenerating says so.
-        yield from _merge_fetched(d, found.session.handle, update)
+        yield from _merge_fetched(flows, d, found.session.handle, update)
         current = access_token if found.access_token is None else found.access_token.token
         regenerated = yield from flows.regenerate(d, current, None)
         found = replace(found, session=regenerated.session)
@@ -113,7 +113,7 @@ def _check(
 # What is said in several places
 
 
-def _load(d: Deployment, handle: object) -> Flow[SessionInfo | None]:
+def _load(flows: Repertoire[D], d: D, handle: object) -> Flow[SessionInfo | None]:
     found = yield from flows.load(d, handle)
     if found is None:
         return None
@@ -143,7 +143,7 @@ def _fetch(session: SessionInfo, claim: SessionClaim[Any], now: int) -> Flow[Jso
         raise _unfit(error) from error
 
 
-def _merge_fetched(d: Deployment, handle: str, update: Json) -> Flow[bool]:
+def _merge_fetched(flows: Repertoire[D], d: D, handle: str, update: Json) -> Flow[bool]:
     try:
         return (yield from flows.merge_payload(d, handle, update))
     except BadInput as error:

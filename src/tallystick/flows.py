@@ -448,6 +448,11 @@ def jwks(d: Deployment) -> Flow[Json]:
     return d.keys.ring.jwks(now)
 
 
+def prepare(d: Deployment) -> Flow[None]:
+    """See that there is a key to sign with."""
+    yield from _signing_key(d, d.clock())
+
+
 def _signing_key(d: Deployment, now: int) -> Flow[SigningKey]:
     """The key to sign with, made first if it is time."""
     key = d.keys.ring.signing_key(now)

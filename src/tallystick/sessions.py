@@ -13,6 +13,7 @@ from tallystick.edges import DEFAULT_URL, Secret, deploy, report
 from tallystick.errors import SessionError, TokenTheftDetected
 from tallystick.notices import SyncNotifier, TheftHandler
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_validators
+from tallystick.repertoire import Repertoire
 from tallystick.storage.interface import SessionStore
 from tallystick.storage.opening import open_store
 from tallystick.types import (
@@ -75,6 +76,7 @@ class Sessions:
         **settings: Unpack[Settings],
     ) -> None:
         self._deployment = deploy(url, secret, settings, clock, entropy)
+        self._flows: Repertoire[Any] = flows
         self._claim_validators = check_validators(claim_validators, "claim_validators")
         self._store = open_store(url, migrate=migrate)
         self._thefts = SyncNotifier(on_token_theft)
@@ -101,7 +103,7 @@ class Sessions:
         Raises :class:`TooManySessions` where the settings say so.
         """
         return self._run(
-            flows.create(
+            self._flows.create(
                 self._deployment,
                 user_id,
                 jwt_payload,
@@ -135,7 +137,7 @@ class Sessions:
         :class:`Unauthorised` where there is no such session; :class:`InvalidClaims` where its claims do not do.
         """
         if not (check_database or self._claim_validators or override_global_claim_validators):
-            found = flows.verify_alone(
+            found = self._flows.verify_alone(
                 self._deployment,
                 access_token,
                 anti_csrf_token,
@@ -144,7 +146,7 @@ class Sessions:
             )
             if found is not None:
                 return found
-        verification = flows.verify(
+        verification = self._flows.verify(
             self._deployment,
             access_token,
             anti_csrf_token,
@@ -154,6 +156,7 @@ class Sessions:
         )
         return self._run(
             claiming.verify(
+                self._flows,
                 self._deployment,
                 verification,
                 access_token,
@@ -179,7 +182,7 @@ class Sessions:
         :class:`TokenTheftDetected` where the token was used before by another holder: then the session is revoked.
         """
         return self._run(
-            flows.refresh(
+            self._flows.refresh(
                 self._deployment,
                 refresh_token,
                 anti_csrf_token,
@@ -191,36 +194,36 @@ class Sessions:
     def revoke_session(self, handle: str) -> bool:
         """End a session. False if there was none. Access tokens that are out stay good until they expire, except where
         ``check_database`` is asked for."""
-        return bool(self._run(flows.revoke(self._deployment, [handle])))
+        return bool(self._run(self._flows.revoke(self._deployment, [handle])))
 
     def revoke_sessions(self, handles: Iterable[str]) -> list[str]:
         """End several sessions. The handles of those that there were, in the order given."""
-        return self._run(flows.revoke(self._deployment, handles))
+        return self._run(self._flows.revoke(self._deployment, handles))
 
     def revoke_all_sessions_for_user(self, user_id: str, *, tenant_id: str | None = None) -> list[str]:
         """End all sessions of a user, in one tenant or (None) in all. The handles of those that there were."""
-        return self._run(flows.revoke_user(self._deployment, user_id, tenant_id))
+        return self._run(self._flows.revoke_user(self._deployment, user_id, tenant_id))
 
     def get_all_session_handles_for_user(self, user_id: str, *, tenant_id: str | None = None) -> list[str]:
         """The handles of a user's living sessions, oldest first, in one tenant or (None) in all."""
-        return self._run(flows.list_user(self._deployment, user_id, tenant_id))
+        return self._run(self._flows.list_user(self._deployment, user_id, tenant_id))
 
     def get_session_information(self, handle: str) -> SessionInformation | None:
         """What the store knows of a session; None if there is no such session."""
-        return self._run(flows.load(self._deployment, handle))
+        return self._run(self._flows.load(self._deployment, handle))
 
     def get_session_data(self, handle: str) -> Json | None:
         """A session's data; None if there is no such session."""
-        found = self._run(flows.load(self._deployment, handle))
+        found = self._run(self._flows.load(self._deployment, handle))
         return None if found is None else found.session_data
 
     def update_session_data(self, handle: str, data: Mapping[str, Any]) -> bool:
         """Replace a session's data, whole. False if there is no such session."""
-        return self._run(flows.update_data(self._deployment, handle, data))
+        return self._run(self._flows.update_data(self._deployment, handle, data))
 
     def get_jwt_payload(self, handle: str) -> Json | None:
         """A session's JWT payload as stored; None if there is no such session."""
-        found = self._run(flows.load(self._deployment, handle))
+        found = self._run(self._flows.load(self._deployment, handle))
         return None if found is None else found.jwt_payload
 
     def update_jwt_payload(self, handle: str, payload: Mapping[str, Any]) -> bool:
@@ -229,12 +232,12 @@ class Sessions:
         The client's access token shows it after the next refresh, a :meth:`get_session` with ``check_database``, or a
         :meth:`regenerate_access_token`.
         """
-        return self._run(flows.update_payload(self._deployment, handle, payload))
+        return self._run(self._flows.update_payload(self._deployment, handle, payload))
 
     def merge_into_jwt_payload(self, handle: str, update: Mapping[str, Any]) -> bool:
         """Merge into the top level of a session's JWT payload; a null value removes a key. False if there is no such
         session. Two merges at once both take effect. When it shows: as :meth:`update_jwt_payload`."""
-        return self._run(flows.merge_payload(self._deployment, handle, update))
+        return self._run(self._flows.merge_payload(self._deployment, handle, update))
 
     def regenerate_access_token(
         self, access_token: str, jwt_payload: Mapping[str, Any] | None = None
@@ -245,34 +248,34 @@ class Sessions:
 
         Raises :class:`TryRefreshToken` for a token that is not good, :class:`Unauthorised` where there is no session.
         """
-        return self._run(flows.regenerate(self._deployment, access_token, jwt_payload))
+        return self._run(self._flows.regenerate(self._deployment, access_token, jwt_payload))
 
     def get_theft_events(self, user_id: str | None = None, *, limit: int = 100) -> list[TheftEvent]:
         """The latest thefts, newest first: a user's, or (None) all. At most ``limit``, 1 to 1000. A purge deletes those
         older than ``theft_retention``."""
-        return self._run(flows.list_thefts(self._deployment, user_id, limit))
+        return self._run(self._flows.list_thefts(self._deployment, user_id, limit))
 
     def fetch_and_set_claim(self, handle: str, claim: SessionClaim[Any]) -> bool:
         """Fetch a claim and put it into a session's JWT payload. False if there is no such session. When it shows: as
         :meth:`update_jwt_payload`. What ``fetch_value`` raises passes unchanged; where it returns None, nothing
         changes."""
-        return self._run(claiming.fetch_and_set(self._deployment, handle, claim))
+        return self._run(claiming.fetch_and_set(self._flows, self._deployment, handle, claim))
 
     def set_claim_value(self, handle: str, claim: SessionClaim[V], value: V) -> bool:
         """Put a claim's value into a session's JWT payload. False if there is no such session. When it shows: as
         :meth:`update_jwt_payload`. Raises :class:`BadInput` (``bad_claim_value``) for what is not of the claim's kind.
         """
-        return self._run(claiming.set_value(self._deployment, handle, claim, value))
+        return self._run(claiming.set_value(self._flows, self._deployment, handle, claim, value))
 
     def get_claim_value(self, handle: str, claim: SessionClaim[V]) -> V | None:
         """A claim's value as stored; None if there is no such session, or it has none."""
-        value: V | None = self._run(claiming.get_value(self._deployment, handle, claim))
+        value: V | None = self._run(claiming.get_value(self._flows, self._deployment, handle, claim))
         return value
 
     def remove_claim(self, handle: str, claim: SessionClaim[Any]) -> bool:
         """Take a claim out of a session's JWT payload. False if there is no such session. When it shows: as
         :meth:`update_jwt_payload`."""
-        return self._run(claiming.remove(self._deployment, handle, claim))
+        return self._run(claiming.remove(self._flows, self._deployment, handle, claim))
 
     def validate_claims_for_session_handle(
         self, handle: str, override_global_claim_validators: OverrideValidators | None = None
@@ -281,7 +284,7 @@ class Sessions:
         such session. Claims that are missing or too old are fetched, and stored, first."""
         return self._run(
             claiming.validate_for_handle(
-                self._deployment, handle, self._claim_validators, override_global_claim_validators
+                self._flows, self._deployment, handle, self._claim_validators, override_global_claim_validators
             )
         )
 
@@ -294,16 +297,16 @@ class Sessions:
 
         Raises :class:`InvalidClaims`; :class:`Unauthorised` where the session has ended meanwhile.
         """
-        return self._run(claiming.check(self._deployment, found, access_token, validators))
+        return self._run(claiming.check(self._flows, self._deployment, found, access_token, validators))
 
     def get_jwks(self) -> Json:
         """The public signing keys as a JWK Set (RFC 7517), for others who verify access tokens."""
-        return self._run(flows.jwks(self._deployment))
+        return self._run(self._flows.jwks(self._deployment))
 
     def purge_expired(self) -> int:
         """Delete expired sessions and retired signing keys; how many sessions there were. Run it now and then: what has
         expired is refused in any case, and only takes up room."""
-        return self._run(flows.purge(self._deployment))
+        return self._run(self._flows.purge(self._deployment))
 
     @property
     def config(self) -> Config:
@@ -313,7 +316,7 @@ class Sessions:
     def open(self) -> Self:
         """Connect to the store, check its schema and have a signing key ready. Without it, the first call does so."""
         self._store.open()
-        self.get_jwks()
+        self._run(self._flows.prepare(self._deployment))
         return self
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tallystick import BooleanClaim, PrimitiveArrayClaim, PrimitiveClaim, claiming
+from tallystick import BooleanClaim, PrimitiveArrayClaim, PrimitiveClaim, claiming, flows
 from tallystick.errors import BadInput, GeneralError, InvalidClaims, Unauthorised
 from tallystick.testing import START
 from tests.unit.flows.test_create_and_verify import begin, refresh_once, verify, with_key
@@ -32,13 +32,13 @@ class Source:
 
 def checking(d, created, *validators):
     text = created.access_token.token
-    return claiming.verify(d, verify(d, text), text, validators, None)
+    return claiming.verify(flows, d, verify(d, text), text, validators, None)
 
 
 def test_a_claim_is_fetched_for_the_user_and_tenant_and_merged(d):
     row, _ = begin(d, "user-1", {"a": 1}, tenant_id="t1")
     source = Source("pro")
-    driven = drive(claiming.fetch_and_set(d, row.handle, PrimitiveClaim("plan", source)), row, row, True)
+    driven = drive(claiming.fetch_and_set(flows, d, row.handle, PrimitiveClaim("plan", source)), row, row, True)
     assert source.asked == [("user-1", "t1", {"a": 1})]
     assert driven.methods == ["load_session", "load_session", "update_jwt_payload"]
     text = f'{{"a":1,"plan":{{"v":"pro","t":{START}}}}}'
@@ -48,41 +48,41 @@ def test_a_claim_is_fetched_for_the_user_and_tenant_and_merged(d):
 
 def test_a_fetch_that_says_nothing_changes_nothing(d):
     row, _ = begin(d)
-    driven = drive(claiming.fetch_and_set(d, row.handle, PrimitiveClaim("plan", Source(None))), row)
+    driven = drive(claiming.fetch_and_set(flows, d, row.handle, PrimitiveClaim("plan", Source(None))), row)
     assert (driven.methods, driven.result) == (["load_session"], True)
 
 
 def test_without_a_session_nothing_is_fetched(d):
     source = Source()
     claim = PrimitiveClaim("plan", source)
-    assert drive(claiming.fetch_and_set(d, "h", claim), None).result is False
-    assert drive(claiming.set_value(d, "h", claim, "pro"), None).result is False
-    assert drive(claiming.remove(d, "h", claim), None).result is False
-    assert drive(claiming.get_value(d, "h", claim), None).result is None
+    assert drive(claiming.fetch_and_set(flows, d, "h", claim), None).result is False
+    assert drive(claiming.set_value(flows, d, "h", claim, "pro"), None).result is False
+    assert drive(claiming.remove(flows, d, "h", claim), None).result is False
+    assert drive(claiming.get_value(flows, d, "h", claim), None).result is None
     validators = [claim.validators.has_value("pro")]
-    assert drive(claiming.validate_for_handle(d, "h", validators, None), None).result is None
+    assert drive(claiming.validate_for_handle(flows, d, "h", validators, None), None).result is None
     assert source.asked == []
 
 
 def test_a_value_is_set_read_and_removed(d):
     row, _ = begin(d)
     claim = PrimitiveArrayClaim("roles", Source())
-    driven = drive(claiming.set_value(d, row.handle, claim, ["a"]), row, True)
+    driven = drive(claiming.set_value(flows, d, row.handle, claim, ["a"]), row, True)
     text = f'{{"roles":{{"v":["a"],"t":{START}}}}}'
     assert driven.asked[1][1] == ("public", row.handle, text, START, "{}")
     holding = replace(row, jwt_payload=text)
-    assert drive(claiming.get_value(d, row.handle, claim), holding).result == ["a"]
-    driven = drive(claiming.remove(d, row.handle, claim), holding, True)
+    assert drive(claiming.get_value(flows, d, row.handle, claim), holding).result == ["a"]
+    driven = drive(claiming.remove(flows, d, row.handle, claim), holding, True)
     assert driven.asked[1][1] == ("public", row.handle, "{}", START, text)
 
 
 @pytest.mark.parametrize("claim", [None, "plan", {"key": "plan"}])
 def test_what_is_no_claim_is_refused_unasked(d, claim):
     for flow in (
-        claiming.fetch_and_set(d, "h", claim),
-        claiming.set_value(d, "h", claim, 1),
-        claiming.get_value(d, "h", claim),
-        claiming.remove(d, "h", claim),
+        claiming.fetch_and_set(flows, d, "h", claim),
+        claiming.set_value(flows, d, "h", claim, 1),
+        claiming.get_value(flows, d, "h", claim),
+        claiming.remove(flows, d, "h", claim),
     ):
         driven = drive(flow)
         assert isinstance(driven.error, BadInput)
@@ -91,11 +91,11 @@ def test_what_is_no_claim_is_refused_unasked(d, claim):
 
 def test_a_wrong_value_is_the_app_s_fault_when_set_and_the_server_s_when_fetched(d):
     row, _ = begin(d)
-    driven = drive(claiming.set_value(d, row.handle, BooleanClaim("ok", Source()), "yes"))
+    driven = drive(claiming.set_value(flows, d, row.handle, BooleanClaim("ok", Source()), "yes"))
     assert (type(driven.error), driven.error.reason) == (BadInput, "bad_claim_value")
-    driven = drive(claiming.fetch_and_set(d, row.handle, BooleanClaim("ok", Source("yes"))), row)
+    driven = drive(claiming.fetch_and_set(flows, d, row.handle, BooleanClaim("ok", Source("yes"))), row)
     assert (type(driven.error), driven.error.reason, driven.error.http_status) == (GeneralError, "bad_claim_value", 500)
-    driven = drive(claiming.fetch_and_set(d, row.handle, PrimitiveClaim("plan", Source("x" * 4000))), row, row)
+    driven = drive(claiming.fetch_and_set(flows, d, row.handle, PrimitiveClaim("plan", Source("x" * 4000))), row, row)
     assert (type(driven.error), driven.error.reason, driven.error.http_status) == (GeneralError, "too_large", 500)
 
 
@@ -210,7 +210,7 @@ def test_a_session_that_ends_while_its_claims_are_fetched_is_no_session(d):
     flow = checking(d, created, *validators)
     driven = drive(flow, None, None)
     assert isinstance(driven.error, Unauthorised)
-    driven = drive(claiming.validate_for_handle(d, row.handle, validators, None), row, None)
+    driven = drive(claiming.validate_for_handle(flows, d, row.handle, validators, None), row, None)
     assert driven.result is None
 
 
@@ -246,7 +246,7 @@ def test_a_stored_payload_is_checked_after_what_is_stale_was_fetched_and_stored(
     claim = PrimitiveClaim("plan", Source("free"))
     row, _ = begin(d, "user-1", {"a": 1})
     driven = drive(
-        claiming.validate_for_handle(d, row.handle, [claim.validators.has_value("pro")], None), row, row, True
+        claiming.validate_for_handle(flows, d, row.handle, [claim.validators.has_value("pro")], None), row, row, True
     )
     assert driven.methods == ["load_session", "load_session", "update_jwt_payload"]
     assert [error.id for error in driven.result] == ["plan"]
@@ -261,7 +261,9 @@ def test_an_override_sees_the_session_and_may_leave_no_validator(d):
         seen.append((len(validators), session))
         return []
 
-    driven = drive(claiming.validate_for_handle(d, row.handle, [claim.validators.has_value("pro")], none_at_all), row)
+    driven = drive(
+        claiming.validate_for_handle(flows, d, row.handle, [claim.validators.has_value("pro")], none_at_all), row
+    )
     assert driven.result == []
     assert seen == [(1, created.session)]
 
@@ -269,5 +271,5 @@ def test_an_override_sees_the_session_and_may_leave_no_validator(d):
 def test_a_check_of_its_own_takes_validators_only(d):
     _, created = begin(d)
     found = drive(verify(d, created.access_token.token)).result
-    driven = drive(claiming.check(d, found, created.access_token.token, ["plan"]))
+    driven = drive(claiming.check(flows, d, found, created.access_token.token, ["plan"]))
     assert driven.error.reason == "bad_config"
