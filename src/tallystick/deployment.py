@@ -14,6 +14,7 @@ from tallystick.protocol.access_token import AccessToken, UnknownKey, open_expir
 from tallystick.protocol.derivation import DerivedKeys, derive_all
 from tallystick.protocol.keyring import Keyring, Schedule, empty_keyring
 from tallystick.protocol.rotation import Rule
+from tallystick.protocol.token_versions import V5, TokenVersion
 from tallystick.verified_tokens import VerifiedTokens
 
 
@@ -67,6 +68,10 @@ class Deployment:
     new_private_key: Callable[[str], bytes] = field(repr=False)
     """A new private key for an algorithm, as PKCS #8 DER."""
     keys: KeyState = field(repr=False)
+    token_version: TokenVersion = V5
+    """Of the access tokens that are made."""
+    static_key: bool | None = None
+    """Whether they are signed with a static key; None: not at first, and later as the session's last were."""
 
     @property
     def app_id(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from tallystick import issuing
 from tallystick.calls import Flow, ask, work
@@ -78,7 +78,9 @@ PURGE_BATCH: Final = 1000
 MISS_COOLDOWN: Final = 1000
 """For how long, in ms, a key that the store did not have is not looked for again."""
 
-_Opener: TypeAlias = Callable[[object, Sequence[DerivedKeys], int], AccessToken | UnknownKey]
+T = TypeVar("T")
+
+Opener: TypeAlias = Callable[[object, Sequence[DerivedKeys], int], T | UnknownKey]
 
 
 # Create
@@ -102,11 +104,11 @@ def create(
     """
     now, side = d.clock(), given.check_client(client, d.config)
     user, tenant = given.check_user_id(user_id), given.check_tenant_id(tenant_id)
-    payload = given.check_jwt_payload(jwt_payload)
+    payload = given.check_jwt_payload(jwt_payload, d.token_version.reserved)
     data = given.check_session_data(session_data, d.config.max_session_data_bytes)
     handle, nonce = d.new_handle(tenant), d.entropy(NONCE_BYTES)
     check_fits(user, handle, tenant, payload)
-    key = yield from _signing_key(d, now)
+    key = yield from signing_key(d, now, is_static=d.static_key is True)
     first = issuing.mint_first(d, handle, nonce, has_anti_csrf=bool(enable_anti_csrf))
     absolute_expires_at = now + d.absolute_lifetime
     row = SessionRow(
@@ -151,7 +153,7 @@ def _find_replaced(d: Deployment, access_token: object, now: int) -> Flow[str | 
     if access_token is None:
         return None
     try:
-        return (yield from _open(d, access_token, d.keys.open_expired, now)).handle
+        return (yield from open_token(d, access_token, d.keys.open_expired, now)).handle
     except TryRefreshToken:
         return None
 
@@ -171,12 +173,12 @@ def verify(
     """Verify an access token. The usual one needs no store call at all."""
     now = d.clock()
     _check_id_refresh_token(id_refresh_token)
-    token = yield from _open(d, access_token, d.keys.open, now)
+    token = yield from open_token(d, access_token, d.keys.open, now)
     if do_anti_csrf_check:
         check_anti_csrf(token.anti_csrf_token, anti_csrf_token)
     if token.parent_hash1 is None and not check_database:
         return issuing.find(token, copy_json(token.jwt_payload))
-    return (yield from _verify_in_store(d, token, now))
+    return (yield from verify_in_store(d, token, now))
 
 
 def verify_alone(
@@ -201,7 +203,8 @@ def _check_id_refresh_token(id_refresh_token: object) -> None:
         )
 
 
-def _verify_in_store(d: Deployment, token: AccessToken, now: int) -> Flow[FoundSession]:
+def verify_in_store(d: Deployment, token: AccessToken, now: int) -> Flow[FoundSession]:
+    """What the store says of a token that is good by itself."""
     for _ in range(ATTEMPTS):
         row = yield from ask(SessionStore.load_session, d.app_id, token.handle)
         if token.parent_hash1 is None:
@@ -213,7 +216,7 @@ def _verify_in_store(d: Deployment, token: AccessToken, now: int) -> Flow[FoundS
         if isinstance(verdict, Accept):
             return issuing.find(token, given.decode_json(row.jwt_payload))
         if (yield from _write(row, verdict.mark)):
-            key = yield from _signing_key(d, now)
+            key = yield from signing_key(d, now, is_static=d.static_key is True)
             return issuing.find_and_replace(d, row, token, key, now)
     raise _contended()
 
@@ -225,7 +228,7 @@ def _write(row: SessionRow, mark: Mark | None) -> Flow[bool]:
     return (yield from ask(SessionStore.mark_used, row.app_id, row.handle, row.line, mark.used_at, mark.expires_at))
 
 
-def _open(d: Deployment, text: object, opener: _Opener, now: int) -> Flow[AccessToken]:
+def open_token(d: Deployment, text: object, opener: Opener[T], now: int) -> Flow[T]:
     """Open an access token, if need be with a key that another process has made meanwhile."""
     if text is None or text == "":
         raise TryRefreshToken("there is no access token", reason="missing_token")
@@ -268,8 +271,8 @@ def refresh(
         token = envelope.open(row.nonce)
         moved = yield from _carry_out_refresh(d, row, token, side, now)
         if moved is not None:
-            key = yield from _signing_key(d, now)
             child = issuing.mint_child(d, moved, token, has_anti_csrf=has_anti_csrf)
+            key = yield from signing_key(d, now, is_static=child.has_static_key)
             return issuing.issue(d, moved, child, key, now)
     raise _contended()
 
@@ -381,7 +384,7 @@ def update_data(d: Deployment, handle: object, data: object) -> Flow[bool]:
 
 def update_payload(d: Deployment, handle: object, payload: object) -> Flow[bool]:
     """Replace a session's JWT payload; false if there is no such session."""
-    now, checked = d.clock(), given.check_jwt_payload(payload)
+    now, checked = d.clock(), given.check_jwt_payload(payload, d.token_version.reserved)
     row = yield from _load_alive(d, handle, now)
     if row is None:
         return False
@@ -414,7 +417,12 @@ def regenerate(d: Deployment, access_token: object, jwt_payload: object) -> Flow
     """Give an access token another payload, and the session too; None keeps the stored one."""
     now = d.clock()
     payload = None if jwt_payload is None else given.check_jwt_payload(jwt_payload)
-    token = yield from _open(d, access_token, d.keys.open_expired, now)
+    token = yield from open_token(d, access_token, d.keys.open_expired, now)
+    return (yield from regenerate_opened(d, token, payload, now))
+
+
+def regenerate_opened(d: Deployment, token: AccessToken, payload: Json | None, now: int) -> Flow[RegeneratedToken]:
+    """The same for a token that is known to be good, and a payload that was checked."""
     row = yield from _load_alive(d, token.handle, now)
     if row is None:
         raise _no_session()
@@ -426,7 +434,7 @@ def regenerate(d: Deployment, access_token: object, jwt_payload: object) -> Flow
         if not (yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now)):
             raise _no_session()
     has_expired = token.expires_at < now
-    key = None if has_expired else (yield from _signing_key(d, now))
+    key = None if has_expired else (yield from signing_key(d, now, is_static=d.static_key is True))
     return issuing.regenerate(d, token, payload, key, now)
 
 
@@ -444,35 +452,47 @@ def _load_alive(d: Deployment, handle: object, now: int) -> Flow[SessionRow | No
 def jwks(d: Deployment) -> Flow[Json]:
     """The public keys that verify this deployment's access tokens."""
     now = d.clock()
-    yield from _signing_key(d, now)
+    yield from signing_key(d, now)
     return d.keys.ring.jwks(now)
 
 
 def prepare(d: Deployment) -> Flow[None]:
     """See that there is a key to sign with."""
-    yield from _signing_key(d, d.clock())
+    yield from signing_key(d, d.clock())
 
 
-def _signing_key(d: Deployment, now: int) -> Flow[SigningKey]:
-    """The key to sign with, made first if it is time."""
+def signing_key(d: Deployment, now: int, *, is_static: bool = False) -> Flow[SigningKey]:
+    """The key to sign with, made first if it is time; the static one only where that is asked for."""
+    if is_static:
+        return d.keys.ring.static_key or (yield from _make_static_key(d, now))
     key = d.keys.ring.signing_key(now)
     if d.keys.ring.is_due(now) and (key is None or not d.keys.is_renewing):
         d.keys.is_renewing = True
         try:
-            ring = yield from _renew_keys(d, now)
+            ring = yield from _renew_keys(d, now, lambda ring: ring.is_due(now))
         finally:
             d.keys.is_renewing = False
         key = ring.signing_key(now)
     if key is None:
-        raise GeneralError("there is no signing key to sign with", reason="no_signing_key")
+        raise _no_key()
     return key
 
 
-def _renew_keys(d: Deployment, now: int) -> Flow[Keyring]:
-    """Look what the store has, and add the next key if nobody has. Of several at once one adds, and all use that."""
+def _make_static_key(d: Deployment, now: int) -> Flow[SigningKey]:
+    ring = yield from _renew_keys(d, now, lambda ring: ring.static_key is None, is_static=True)
+    if ring.static_key is None:
+        raise _no_key()
+    return ring.static_key
+
+
+def _renew_keys(
+    d: Deployment, now: int, is_wanting: Callable[[Keyring], bool], *, is_static: bool = False
+) -> Flow[Keyring]:
+    """Look what the store has, and add the key that is wanting if nobody has. Of several at once one adds, and all use
+    that."""
     for _ in range(ATTEMPTS):
         ring = yield from _load_keys(d, now)
-        if not ring.is_due(now):
+        if not is_wanting(ring):
             return ring
         der: bytes = yield from work("making a signing key", lambda: d.new_private_key(d.config.algorithm))
         row = mint_key_row(
@@ -483,6 +503,7 @@ def _renew_keys(d: Deployment, now: int) -> Flow[Keyring]:
             sequence=ring.highest_sequence + 1,
             now=now,
             nonce=d.entropy(WRAP_NONCE_BYTES),
+            is_static=is_static,
         )
         yield from ask(SessionStore.insert_key, row)
     raise _contended()
@@ -504,6 +525,10 @@ def _optional_tenant(tenant_id: object) -> str | None:
 
 def _no_session() -> Unauthorised:
     return Unauthorised("there is no such session, or it is over", reason="no_session")
+
+
+def _no_key() -> GeneralError:
+    return GeneralError("there is no signing key to sign with", reason="no_signing_key")
 
 
 def _contended() -> GeneralError:

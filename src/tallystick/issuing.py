@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from tallystick.config import Config, Retirement
 from tallystick.deployment import Deployment
-from tallystick.protocol.access_token import AccessToken, mint_access_token
+from tallystick.errors import BadInput, Unauthorised
+from tallystick.protocol.access_token import AccessToken
 from tallystick.protocol.anti_csrf import mint_anti_csrf_token
 from tallystick.protocol.front_token import make_front_token
 from tallystick.protocol.input import decode_json
 from tallystick.protocol.keyring import SigningKey
 from tallystick.protocol.liveness import slide
 from tallystick.protocol.refresh_token import ID_BYTES, RefreshToken, mint_refresh_token
+from tallystick.protocol.token_versions import PROTECTED_FIELD
 from tallystick.types import (
     CookieTokenInfo,
     CreatedSession,
@@ -29,18 +31,31 @@ from tallystick.types import (
 
 def mint_first(d: Deployment, handle: str, nonce: bytes, *, has_anti_csrf: bool) -> RefreshToken:
     """A new session's first refresh token."""
-    return _mint(d, handle, nonce, 0, None, has_anti_csrf=has_anti_csrf)
+    has_static_key = d.static_key is True
+    return _mint(d, handle, nonce, 0, None, has_anti_csrf=has_anti_csrf, has_static_key=has_static_key)
 
 
 def mint_child(d: Deployment, row: SessionRow, parent: RefreshToken, *, has_anti_csrf: bool) -> RefreshToken:
     """One more child of ``parent``."""
     generation = parent.generation + 1
-    return _mint(d, row.handle, row.nonce, generation, parent.hash1, has_anti_csrf=has_anti_csrf)
+    has_static_key = parent.has_static_key if d.static_key is None else d.static_key
+    return _mint(
+        d,
+        row.handle,
+        row.nonce,
+        generation,
+        parent.hash1,
+        has_anti_csrf=has_anti_csrf,
+        has_static_key=has_static_key,
+    )
 
 
 def issue(d: Deployment, row: SessionRow, refresh_token: RefreshToken, key: SigningKey, now: int) -> CreatedSession:
-    """All that a client gets with ``refresh_token``."""
+    """All that a client gets with ``refresh_token``. Raises :class:`Unauthorised` (``reserved_claim``) where the
+    payload, put there for an older version of access tokens, has a claim that is the session's own in this one."""
     payload = decode_json(row.jwt_payload)
+    if _has_reserved(d, payload):
+        raise Unauthorised(PROTECTED_FIELD, reason="reserved_claim")
     anti_csrf_token = (
         mint_anti_csrf_token(d.secrets[0].anti_csrf, refresh_token.text) if refresh_token.has_anti_csrf else None
     )
@@ -60,7 +75,7 @@ def issue(d: Deployment, row: SessionRow, refresh_token: RefreshToken, key: Sign
     expiry = slide(now, d.inactivity_limit, row.absolute_expires_at)
     return CreatedSession(
         session=SessionInfo(row.handle, row.user_id, payload, row.tenant_id),
-        access_token=_access_cookie(d.config, token, key),
+        access_token=_access_cookie(d, token, key),
         refresh_token=CookieTokenInfo(
             refresh_token.text,
             expiry,
@@ -85,10 +100,12 @@ def find(token: AccessToken, jwt_payload: Json) -> FoundSession:
 def find_and_replace(d: Deployment, row: SessionRow, token: AccessToken, key: SigningKey, now: int) -> FoundSession:
     """A verified session with a replacement: fresh, without the parent's mark, with the stored payload."""
     fresh = _reissue(token, decode_json(row.jwt_payload), now, _access_expiry(d, row, now), None)
+    if _has_reserved(d, fresh.jwt_payload):
+        raise BadInput(PROTECTED_FIELD, reason="reserved_claim")
     session = SessionInfo(token.handle, token.user_id, fresh.jwt_payload, token.tenant_id)
     return FoundSession(
         session,
-        _access_cookie(d.config, fresh, key),
+        _access_cookie(d, fresh, key),
         make_front_token(fresh),
         token.anti_csrf_token is not None,
     )
@@ -100,7 +117,9 @@ def regenerate(d: Deployment, token: AccessToken, payload: Json, key: SigningKey
     if key is None:
         return RegeneratedToken(session, None)
     fresh = _reissue(token, payload, now, token.expires_at, token.parent_hash1)
-    return RegeneratedToken(session, _access_cookie(d.config, fresh, key), make_front_token(fresh))
+    if _has_reserved(d, payload):
+        raise BadInput(PROTECTED_FIELD, reason="reserved_claim")
+    return RegeneratedToken(session, _access_cookie(d, fresh, key), make_front_token(fresh))
 
 
 def describe(row: SessionRow) -> SessionInformation:
@@ -127,6 +146,7 @@ def _mint(
     parent_hash1: str | None,
     *,
     has_anti_csrf: bool,
+    has_static_key: bool,
 ) -> RefreshToken:
     return mint_refresh_token(
         keys=d.secrets[0],
@@ -136,7 +156,12 @@ def _mint(
         token_id=d.entropy(ID_BYTES),
         parent_hash1=parent_hash1,
         has_anti_csrf=has_anti_csrf,
+        has_static_key=has_static_key,
     )
+
+
+def _has_reserved(d: Deployment, payload: Json) -> bool:
+    return not payload.keys().isdisjoint(d.token_version.reserved)
 
 
 def _reissue(token: AccessToken, payload: Json, now: int, expires_at: int, parent_hash1: str | None) -> AccessToken:
@@ -153,14 +178,14 @@ def _reissue(token: AccessToken, payload: Json, now: int, expires_at: int, paren
     )
 
 
-def _access_cookie(config: Config, token: AccessToken, key: SigningKey) -> CookieTokenInfo:
+def _access_cookie(d: Deployment, token: AccessToken, key: SigningKey) -> CookieTokenInfo:
     return CookieTokenInfo(
-        mint_access_token(token, key),
+        d.token_version.mint(token, key),
         token.expires_at,
         token.created_at,
-        config.access_token_path,
-        _is_secure(config),
-        config.cookie_domain,
+        d.config.access_token_path,
+        _is_secure(d.config),
+        d.config.cookie_domain,
     )
 
 

@@ -115,11 +115,11 @@ def check_limit(limit: object) -> int:
     return int(limit)
 
 
-def check_jwt_payload(payload: object) -> Json:
+def check_jwt_payload(payload: object, reserved_claims: Sequence[str] = RESERVED_CLAIMS) -> Json:
     """A JWT payload, or what is to be merged into one: a JSON object without any of Tallystick's own claims. Returns a
     copy. Whether the token with it fits a cookie is for :func:`~tallystick.protocol.size.check_fits` to say."""
     checked = _check_object(payload, "jwt_payload")
-    reserved = [name for name in RESERVED_CLAIMS if name in checked]
+    reserved = [name for name in reserved_claims if name in checked]
     if reserved:
         raise BadInput(
             f"jwt_payload must not set {', '.join(reserved)}: "

@@ -10,6 +10,8 @@ life of a key, with I = signing interval, V = validity of an access token, O = o
 
 So a verifier that reads the published keys at least once every O never meets a key it does not know, and nothing is
 retired before the last token it signed has expired.
+
+Besides those *dynamic* keys there can be a *static* one, which is never rotated (spec/cdi.md 3.4).
 """
 
 from __future__ import annotations
@@ -33,10 +35,13 @@ from tallystick.types import KeyRow
 MAX_OVERLAP: Final = 60_000
 """How long a key is published before it signs, in ms, unless the interval is short."""
 
+TIMELESS: Final = 253_402_300_799_000
+"""What a static key's row has for its creation: the last second of the year 9999, which no purge reaches."""
+
 WRAP_NONCE_BYTES: Final = 12
 _KID_TAG_BYTES: Final = 12
 # No leading zeros, so that no second text stands for the same key.
-_KID = re.compile(r"d-(0|[1-9][0-9]{0,14})-([1-9][0-9]{0,9})-([A-Za-z0-9_-]{16})")
+_KID = re.compile(r"([ds])-(0|[1-9][0-9]{0,14})-([1-9][0-9]{0,9})-([A-Za-z0-9_-]{16})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,11 @@ class SigningKey:
     signer: Signer = field(repr=False)
     header: str
 
+    @property
+    def is_static(self) -> bool:
+        """Whether it is never rotated."""
+        return self.created_at == TIMELESS
+
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
@@ -88,10 +98,22 @@ class Keyring:
 
     def is_due(self, now: int) -> bool:
         """Whether it is time to look for, or make, the next key."""
-        newest = next((k for k in self.keys if k.signer.algorithm == self.algorithm), None)
-        if newest is None:
-            return True
-        return now + self.schedule.overlap > newest.created_at + self.schedule.interval
+        newest = self.newest_dynamic
+        return newest is None or now >= self.due_at(newest)
+
+    @property
+    def newest_dynamic(self) -> SigningKey | None:
+        """The newest key that is rotated, of the algorithm that is signed with."""
+        return next((k for k in self.keys if k.signer.algorithm == self.algorithm and not k.is_static), None)
+
+    @property
+    def static_key(self) -> SigningKey | None:
+        """The newest static key."""
+        return next((k for k in self.keys if k.is_static), None)
+
+    def due_at(self, key: SigningKey) -> int:
+        """When the key after ``key`` is made: the overlap before it is needed."""
+        return key.created_at + self.schedule.interval - self.schedule.overlap + 1
 
     def find(self, header: str, now: int) -> SigningKey | None:
         """The key that signed a token with this encoded header, or None if it is not here or retired."""
@@ -100,11 +122,11 @@ class Keyring:
 
     def next_retirement(self, now: int) -> int:
         """The last instant at which all keys that verify at ``now`` still do. Without any: now."""
-        ends = (key.created_at + self.schedule.lifetime for key in self.keys)
+        ends = (key.created_at + self.schedule.lifetime for key in self.keys)  # a static key's is beyond all others
         return min((end for end in ends if end >= now), default=now)
 
     def jwks(self, now: int) -> dict[str, Any]:
-        """The public keys as a JWK Set (RFC 7517 section 5), newest first."""
+        """The public keys as a JWK Set (RFC 7517 section 5), newest first, static ones last."""
         return {
             "keys": [
                 {
@@ -113,13 +135,13 @@ class Keyring:
                     "alg": key.signer.algorithm,
                     "use": "sig",
                 }
-                for key in self.keys
+                for key in sorted(self.keys, key=lambda key: key.is_static)
                 if not self._is_retired(key.created_at, now)
             ]
         }
 
     def _may_sign(self, key: SigningKey, now: int) -> bool:
-        return now < key.created_at + self.schedule.interval
+        return not key.is_static and now < key.created_at + self.schedule.interval
 
     def _is_retired(self, created_at: int, now: int) -> bool:
         return now > created_at + self.schedule.lifetime
@@ -188,11 +210,13 @@ def mint_key_row(
     sequence: int,
     now: int,
     nonce: bytes,
+    is_static: bool = False,
 ) -> KeyRow:
     """Seal a new private key (PKCS #8 DER) for the store. ``nonce`` is 12 random bytes."""
-    kid = f"d-{now}-{sequence}-{_kid_tag(secret, now, sequence)}"
+    kind = "s" if is_static else "d"
+    kid = f"{kind}-{now}-{sequence}-{_kid_tag(secret, kind, now, sequence)}"
     sealed = nonce + AESGCM(secret.wrapping).encrypt(nonce, der, _bound_to(kid, algorithm))
-    return KeyRow(app_id, sequence, kid, algorithm, now, sealed)
+    return KeyRow(app_id, sequence, kid, algorithm, TIMELESS if is_static else now, sealed)
 
 
 def is_genuine_kid(kid: str, secrets: Sequence[DerivedKeys], schedule: Schedule, now: int) -> bool:
@@ -202,14 +226,16 @@ def is_genuine_kid(kid: str, secrets: Sequence[DerivedKeys], schedule: Schedule,
     id that a stranger made up.
     """
     match = _KID.fullmatch(kid)
-    if match is None or now > int(match[1]) + schedule.lifetime:
+    if match is None:
         return False
-    created_at, sequence, tag = int(match[1]), int(match[2]), match[3].encode("ascii")
-    return any(hmac.compare_digest(_kid_tag(keys, created_at, sequence).encode("ascii"), tag) for keys in secrets)
+    kind, created_at, sequence, tag = match[1], int(match[2]), int(match[3]), match[4].encode("ascii")
+    if kind == "d" and now > created_at + schedule.lifetime:
+        return False
+    return any(hmac.compare_digest(_kid_tag(keys, kind, created_at, sequence).encode("ascii"), tag) for keys in secrets)
 
 
-def _kid_tag(keys: DerivedKeys, created_at: int, sequence: int) -> str:
-    text = f"{created_at}/{sequence}".encode("ascii")
+def _kid_tag(keys: DerivedKeys, kind: str, created_at: int, sequence: int) -> str:
+    text = f"{kind}/{created_at}/{sequence}".encode("ascii")
     return encode_base64url(hmac.digest(keys.kid, text, "sha256")[:_KID_TAG_BYTES])
 
 

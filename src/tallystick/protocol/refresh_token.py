@@ -1,7 +1,8 @@
 """Refresh tokens: opaque to everybody else, and unforgeable without both the secret and the store.
 
 ``<body>.<envelope>.<tag>.T1``, each part base64url. The body is msgpack: handle, generation, random id, hash of the
-parent, whether it has an anti-CSRF token. Two MACs follow it (HMAC-SHA256, RFC 2104):
+parent, whether it has an anti-CSRF token, whether the session's tokens are signed with a static key. Two MACs follow it
+(HMAC-SHA256, RFC 2104):
 
 * the *envelope* is keyed by the secret alone. It is checked first, so what a stranger makes up never reaches the store;
 * the *tag* is keyed by the secret and the session's nonce (shared/rotation.md): who has the secret but not the database
@@ -36,6 +37,7 @@ class _Body(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     id: bytes
     parent: bytes | None
     has_anti_csrf: bool
+    has_static_key: bool
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -52,6 +54,8 @@ class RefreshToken:
     parent_hash1: str | None = field(repr=False)
     """hash1 of the token that this one was handed out for; None for a session's first."""
     has_anti_csrf: bool
+    has_static_key: bool
+    """Whether the session's access tokens are signed with a static key (spec/cdi.md 3.4)."""
 
     @property
     def hash1(self) -> str:
@@ -87,13 +91,14 @@ def mint_refresh_token(
     token_id: bytes,
     parent_hash1: str | None,
     has_anti_csrf: bool,
+    has_static_key: bool = False,
 ) -> RefreshToken:
     """Make a refresh token. ``token_id`` is 16 random bytes; ``nonce`` is the session's."""
     parent = None if parent_hash1 is None else bytes.fromhex(parent_hash1)
-    body = _encode(_Body(handle, generation, token_id, parent, has_anti_csrf))
+    body = _encode(_Body(handle, generation, token_id, parent, has_anti_csrf, has_static_key))
     parts = (body, _envelope(keys, body), _tag(keys, nonce, body))
     text = ".".join((*map(encode_base64url, parts), _SUFFIX))
-    return RefreshToken(text, handle, generation, parent_hash1, has_anti_csrf)
+    return RefreshToken(text, handle, generation, parent_hash1, has_anti_csrf, has_static_key)
 
 
 def open_envelope(text: object, secrets: Sequence[DerivedKeys]) -> Envelope:
@@ -128,7 +133,7 @@ def _read(text: str, body: bytes) -> RefreshToken:
     if read.generation < 0 or (read.parent is not None and len(read.parent) != _HASH_BYTES):
         raise _bad_token()
     parent_hash1 = None if read.parent is None else read.parent.hex()
-    return RefreshToken(text, read.handle, read.generation, parent_hash1, read.has_anti_csrf)
+    return RefreshToken(text, read.handle, read.generation, parent_hash1, read.has_anti_csrf, read.has_static_key)
 
 
 def _envelope(keys: DerivedKeys, body: bytes) -> bytes:

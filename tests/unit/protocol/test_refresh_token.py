@@ -45,7 +45,14 @@ def refuse(text, secrets=None, nonce=NONCE):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"generation": 0, "parent_hash1": None}, {"has_anti_csrf": False}, {"generation": 2**40}, {"handle": "é"}],
+    [
+        {},
+        {"generation": 0, "parent_hash1": None},
+        {"has_anti_csrf": False},
+        {"has_static_key": True},
+        {"generation": 2**40},
+        {"handle": "é"},
+    ],
 )
 def test_what_is_minted_opens_to_the_same(changes):
     token = mint(**changes)
@@ -55,7 +62,7 @@ def test_what_is_minted_opens_to_the_same(changes):
 def test_the_token_is_three_macs_and_parts_of_known_form():
     body, envelope, tag, suffix = TOKEN.text.split(".")
     raw = decode_bytes(body)
-    assert msgspec.msgpack.decode(raw) == [TOKEN.handle, 3, b"i" * 16, bytes.fromhex(PARENT), True]
+    assert msgspec.msgpack.decode(raw) == [TOKEN.handle, 3, b"i" * 16, bytes.fromhex(PARENT), True, False]
     assert decode_bytes(envelope) == hmac.digest(keys_of().envelope, raw, "sha256")[:16]
     of_session = hmac.digest(keys_of().refresh, NONCE, "sha256")
     assert decode_bytes(tag) == hmac.digest(of_session, raw, "sha256")
@@ -141,7 +148,7 @@ def seal(body: bytes) -> str:
     return ".".join((*map(encode_base64url, (body, *macs)), "T1"))
 
 
-GOOD = ["h", 1, b"i" * 16, b"p" * 32, False]
+GOOD = ["h", 1, b"i" * 16, b"p" * 32, False, False]
 
 
 def test_the_body_that_the_next_are_made_from_is_good():
@@ -157,16 +164,17 @@ def test_the_body_that_the_next_are_made_from_is_good():
         msgspec.msgpack.encode(None),
         msgspec.msgpack.encode({}),
         msgspec.msgpack.encode([]),
-        msgspec.msgpack.encode(GOOD[:4]),
+        msgspec.msgpack.encode(GOOD[:5]),
         msgspec.msgpack.encode([*GOOD, 1]),
         msgspec.msgpack.encode(GOOD) + b"\0",
         msgspec.msgpack.encode([b"h", *GOOD[1:]]),
         msgspec.msgpack.encode(["h", -1, *GOOD[2:]]),
         msgspec.msgpack.encode(["h", 1.0, *GOOD[2:]]),
         msgspec.msgpack.encode(["h", True, *GOOD[2:]]),
-        msgspec.msgpack.encode([*GOOD[:3], b"p" * 31, False]),
-        msgspec.msgpack.encode([*GOOD[:3], b"", False]),
-        msgspec.msgpack.encode([*GOOD[:4], 1]),
+        msgspec.msgpack.encode([*GOOD[:3], b"p" * 31, False, False]),
+        msgspec.msgpack.encode([*GOOD[:3], b"", False, False]),
+        msgspec.msgpack.encode([*GOOD[:4], 1, False]),
+        msgspec.msgpack.encode([*GOOD[:5], None]),
         msgspec.msgpack.encode(GOOD).replace(b"\xa1h", b"\xa1\xff"),
     ],
 )
