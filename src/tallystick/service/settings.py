@@ -39,7 +39,8 @@ _ELSEWHERE: Final = {
 }
 """What a SuperTokens core's configuration calls differently. Not aliases: the tables behind it are other ones."""
 
-_SECOND_IN_HOURS: Final = 1 / 3600
+_SECOND_IN_HOURS: Final = 0.0003
+"""A little more, as the shortest that may be asked for."""
 
 
 class Scope(StrEnum):
@@ -168,14 +169,14 @@ class CoreSettings:
     )
     refresh_token_validity: float = _setting(
         144_000.0,
-        Number(_SECOND_IN_HOURS, 1e9),
+        Number(0.02, 1e9),
         Group.TOKENS,
         "How long a session lives without use, in minutes; longer than access_token_validity.",
         scope=Scope.APP,
     )
     absolute_lifetime: float | None = _setting(
         None,
-        Number(_SECOND_IN_HOURS, 1e9),
+        Number(0.02, 1e9),
         Group.TOKENS,
         "How long a session lives at the most, whatever its use, in minutes; longer than access_token_validity. "
         "By default a year, or refresh_token_validity where that is longer.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from threading import Lock
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
@@ -15,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 
 from tallystick.storage.sql import statements
 from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS, is_loop_bound
+from tallystick.storage.sql.lease import hold_lease
 from tallystick.storage.sql.mysql import Retries
 from tallystick.storage.sql.revision import ensure_schema, load_revision
 from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
@@ -237,6 +239,10 @@ class AsyncSqlStore:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._engine.url.get_backend_name()})"
+
+    def hold_lease(self, name: str) -> AbstractAsyncContextManager[bool]:
+        """A lock of all that share the database, see :mod:`tallystick.storage.sql.lease`."""
+        return hold_lease(self._engine, name)
 
     async def _close_with_loop(self) -> AsyncGenerator[None]:
         """An event loop that ends closes its asynchronous generators first: the last moment in which connections that

@@ -1,0 +1,157 @@
+"""Between the service and its store: how many calls at once, for how long, and what happens when it does not answer.
+
+A store that is gone or slow must cost a request little and the service nothing. So a call waits for its turn and for
+its answer together no longer than ``patience``; and when ``LIMIT`` calls in a row could not reach it, all others are
+refused at once, but for one at a time that finds out whether the store is back. Whoever is refused gets
+:class:`GeneralError` (``store_failed``), which says nothing about any session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from inspect import iscoroutinefunction
+from logging import getLogger
+from typing import Any, Final, TypeVar, cast
+
+from tallystick.errors import GeneralError, SessionError
+
+S = TypeVar("S")
+
+LIMIT: Final = 3
+"""After how many failures in a row a store is taken to be gone. More than one: a single row may be locked."""
+
+PAUSE: Final = 0.2
+"""How many seconds pass between two attempts to reach a store that is gone."""
+
+UNGUARDED: Final = frozenset({"open", "close"})
+"""A migration takes its time, and there is nothing to protect before it is over."""
+
+_UNREACHABLE: Final = frozenset(
+    {
+        "sqlalchemy.OperationalError",
+        "sqlalchemy.InterfaceError",
+        "sqlalchemy.TimeoutError",
+        "redis.ConnectionError",
+        "redis.TimeoutError",
+    }
+)
+"""By name, so that no driver is loaded to ask."""
+
+_LOG_EVERY: Final = 1.0
+_logger = getLogger("tallystick.store")
+
+
+class Guard:
+    """Of one worker, for all that it asks of its store.
+
+    ``at_once``
+        How many calls may be at the store.
+    ``patience``
+        For how many seconds one may take, with its wait for a turn.
+    ``on_failure``
+        Called for each call that got no answer.
+    """
+
+    def __init__(self, at_once: int, patience: float, on_failure: Callable[[], None] = lambda: None) -> None:
+        self._turns = asyncio.Semaphore(at_once)
+        self._patience = patience
+        self._on_failure = on_failure
+        self._failures = 0
+        self._is_probing = False
+        self._next_probe = 0.0
+        self._logged_at = -_LOG_EVERY
+        self._unlogged = 0
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether the store is taken to be gone."""
+        return self._failures >= LIMIT
+
+    def around(self, store: S) -> S:
+        """The same store, with each of its coroutine methods guarded."""
+        return cast("S", _Guarded(self, store))
+
+    async def call(self, name: str, function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - a store's, as its method has it
+        """Call the store. Raises :class:`GeneralError` (``store_failed``) where it gave no answer."""
+        is_probe = self.is_shut
+        if is_probe:
+            self._begin_probe(name)
+        try:
+            # Not cancelled when the time is over: a statement that was begun is finished, and its place taken until
+            # then. So a store that is stuck has no more than `at_once` calls to catch up with.
+            async with asyncio.timeout(self._patience):
+                await self._turns.acquire()
+                task = asyncio.ensure_future(function(*args, **kwargs))
+                task.add_done_callback(self._end_turn)
+                answer = await asyncio.shield(task)
+        except SessionError:
+            raise
+        except Exception as error:
+            self._fail(name, error)
+            raise GeneralError(
+                f"the session store failed in {name}: {type(error).__name__}", reason="store_failed"
+            ) from error
+        else:
+            if self._failures:
+                self._recover()
+            return answer
+        finally:
+            if is_probe:
+                self._is_probing = False
+
+    def _begin_probe(self, name: str) -> None:
+        if self._is_probing or time.monotonic() < self._next_probe:
+            self._on_failure()
+            raise GeneralError(f"the session store was not asked in {name}: it does not answer", reason="store_failed")
+        self._is_probing = True
+
+    def _end_turn(self, task: asyncio.Future[Any]) -> None:
+        self._turns.release()
+        if not task.cancelled():
+            task.exception()  # seen: where the caller has gone, asyncio would report it as never retrieved
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self._on_failure()
+        now = time.monotonic()
+        if is_unreachable(error):
+            self._failures += 1
+            self._next_probe = now + PAUSE
+        self._unlogged += 1
+        if now - self._logged_at >= _LOG_EVERY:
+            _logger.warning(
+                "the store failed in %s; failures since the last such line: %d", name, self._unlogged, exc_info=error
+            )
+            self._logged_at, self._unlogged = now, 0
+
+    def _recover(self) -> None:
+        if self.is_shut:
+            _logger.warning("the store answers again")
+        self._failures = 0
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Tell whether an error speaks of the store and not of what it was given: a value that it cannot keep must not
+    shut the service for everyone."""
+    if isinstance(error, OSError | TimeoutError):
+        return True
+    kinds = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+    return not kinds.isdisjoint(_UNREACHABLE)
+
+
+class _Guarded:
+    """A store whose methods go through a :class:`Guard`."""
+
+    def __init__(self, guard: Guard, store: object) -> None:
+        self._guard = guard
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the store has
+        value = getattr(self._store, name)
+        if name in UNGUARDED or not iscoroutinefunction(value):
+            return value
+        guarded = partial(self._guard.call, name, value)
+        self.__dict__[name] = guarded  # so that this is asked once for each method
+        return guarded
