@@ -370,7 +370,7 @@ def purge(d: Deployment) -> Flow[int]:
 
 def load(d: Deployment, handle: object) -> Flow[SessionInformation | None]:
     """What the store knows of a living session, or None."""
-    row = yield from _load_alive(d, handle, d.clock())
+    row = yield from load_alive(d, handle, d.clock())
     return None if row is None else issuing.describe(row)
 
 
@@ -385,7 +385,7 @@ def update_data(d: Deployment, handle: object, data: object) -> Flow[bool]:
 def update_payload(d: Deployment, handle: object, payload: object) -> Flow[bool]:
     """Replace a session's JWT payload; false if there is no such session."""
     now, checked = d.clock(), given.check_jwt_payload(payload, d.token_version.reserved)
-    row = yield from _load_alive(d, handle, now)
+    row = yield from load_alive(d, handle, now)
     if row is None:
         return False
     check_fits(row.user_id, row.handle, row.tenant_id, checked)
@@ -400,7 +400,7 @@ def merge_payload(d: Deployment, handle: object, update: object) -> Flow[bool]:
     """
     now, checked = d.clock(), given.check_jwt_payload(update)
     for _ in range(ATTEMPTS):
-        row = yield from _load_alive(d, handle, now)
+        row = yield from load_alive(d, handle, now)
         if row is None:
             return False
         merged = given.merge_payload(given.decode_json(row.jwt_payload), checked)
@@ -423,7 +423,7 @@ def regenerate(d: Deployment, access_token: object, jwt_payload: object) -> Flow
 
 def regenerate_opened(d: Deployment, token: AccessToken, payload: Json | None, now: int) -> Flow[RegeneratedToken]:
     """The same for a token that is known to be good, and a payload that was checked."""
-    row = yield from _load_alive(d, token.handle, now)
+    row = yield from load_alive(d, token.handle, now)
     if row is None:
         raise _no_session()
     if payload is None:
@@ -438,7 +438,8 @@ def regenerate_opened(d: Deployment, token: AccessToken, payload: Json | None, n
     return issuing.regenerate(d, token, payload, key, now)
 
 
-def _load_alive(d: Deployment, handle: object, now: int) -> Flow[SessionRow | None]:
+def load_alive(d: Deployment, handle: object, now: int) -> Flow[SessionRow | None]:
+    """The row of a living session, or None."""
     name = given.check_handle(handle)
     if not given.could_be_handle(name):
         return None

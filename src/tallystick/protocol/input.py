@@ -61,6 +61,11 @@ def check_user_id(user_id: object) -> str:
     return _plain(user_id)
 
 
+def could_be_user(user_id: str) -> bool:
+    """Tell whether a store could hold sessions of this user, so that no other is ever asked for."""
+    return 0 < len(user_id) <= MAX_USER_ID and _is_storable(user_id)
+
+
 def check_tenant_id(tenant_id: object) -> str:
     """A tenant id as spec/cdi.md 1.4 has it."""
     if (

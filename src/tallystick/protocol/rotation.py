@@ -191,6 +191,18 @@ def judge_database_check(row: SessionRow | None, jwt_payload: str, now: int) -> 
     return Accept() if row.jwt_payload == jwt_payload else Replace()
 
 
+def is_of_line(row: SessionRow, hash1: str, parent_hash1: str | None, created_at: int) -> bool:
+    """Tell whether an access token belongs to what the session's refresh tokens have come to, for those who look at it
+    and write nothing (spec/cdi.md 4.3).
+
+    ``hash1`` is that of the refresh token it came with. Where neither that nor its parent is known, the token's age
+    (``created_at``, in whole seconds) tells: what was handed out since the line last moved was handed out for it. So a
+    sibling's token that was made within the very second of that is still let through.
+    """
+    is_known = any(_is(hash2, each) for hash2 in (row.line, row.previous) for each in (hash1, parent_hash1))
+    return is_known or created_at >= row.refreshed_at // 1000 * 1000
+
+
 def _is(hash2: bytes | None, hash1: str | None) -> bool:
     if hash2 is None or hash1 is None:
         return False

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
 from tallystick.protocol.encoding import encode_base64url
 
@@ -49,6 +49,10 @@ class Signer(Protocol):
         """The public key's own members of a JWK (RFC 7517)."""
         ...
 
+    def public_der(self) -> bytes:
+        """The public key as DER SubjectPublicKeyInfo (RFC 5280 section 4.1)."""
+        ...
+
 
 class _Rs256:
     algorithm = "RS256"
@@ -70,6 +74,9 @@ class _Rs256:
     def public_members(self) -> dict[str, Any]:
         numbers = self._public.public_numbers()
         return {"kty": "RSA", "n": _encode_int(numbers.n), "e": _encode_int(numbers.e)}
+
+    def public_der(self) -> bytes:
+        return self._public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 class _Es256:
@@ -103,6 +110,9 @@ class _Es256:
             "y": encode_base64url(numbers.y.to_bytes(_P256_BYTES, "big")),
         }
 
+    def public_der(self) -> bytes:
+        return self._public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
 
 class _EdDsa:
     algorithm = "EdDSA"
@@ -124,6 +134,9 @@ class _EdDsa:
     def public_members(self) -> dict[str, Any]:
         x = encode_base64url(self._public.public_bytes_raw())
         return {"kty": "OKP", "crv": "Ed25519", "x": x}
+
+    def public_der(self) -> bytes:
+        return self._public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def load_signer(algorithm: str, der: bytes) -> Signer:

@@ -40,8 +40,7 @@ class TokenVersion:
     mint: Callable[[AccessToken, SigningKey], str] = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True, gc=False):
     """A genuine access token, of which version it is, and which key signed it."""
 
     token: AccessToken
@@ -113,7 +112,7 @@ OLDEST_HEADERS: Final = {
     b64encode(b'{"alg":"RS256","typ":"JWT","version":"%d"}' % version.number).decode("ascii"): version
     for version in (V1, V2)
 }
-_WITH_HEADER: Final = {"3": V3, "4": V4}
+_WITH_HEADER: Final = {"3": V3, "4": V4, "5": V5}
 
 
 # Opening
@@ -154,9 +153,9 @@ _decode_header: Final = msgspec.json.Decoder(_Header, strict=True).decode
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def open_older_access_token(text: str, ring: Keyring, secrets: Sequence[DerivedKeys], now: int) -> Opened | UnknownKey:
-    """Verify an access token of version 1 to 4, or one without a version, which counts as the newest (spec/cdi.md
-    3.1.3). Its expiry is not looked at.
+def open_any_access_token(text: str, ring: Keyring, secrets: Sequence[DerivedKeys], now: int) -> Opened | UnknownKey:
+    """Verify an access token of whatever version; one that names none counts as the newest (spec/cdi.md 3.1.3). Its
+    expiry is not looked at.
 
     Raises :class:`TryRefreshToken`, as :func:`~tallystick.protocol.access_token.open_access_token` does.
     """

@@ -99,10 +99,11 @@ class Choice:
 
     def parse(self, value: object) -> str:
         # YAML reads a version such as 5.4 as a number.
-        text = str(value).strip().upper() if isinstance(value, str | float) else ""
-        if text not in self.words:
-            raise ValueError
-        return text
+        text = str(value).strip().lower() if isinstance(value, str | float) else ""
+        for word in self.words:
+            if word.lower() == text:
+                return word
+        raise ValueError
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ class Group(StrEnum):
     STORE = "Store and secret"
     TOKENS = "Tokens and keys"
     ACCESS = "Who may call"
+    FIRST = "Drivers of the first interface"
+    """What later drivers configure themselves."""
     LOAD = "Load and limits"
     OPERATION = "Operation"
     COMPATIBILITY = "Taken for compatibility"
@@ -265,6 +267,42 @@ class CoreSettings:
     )
     supertokens_min_cdi_version: str | None = _setting(
         None, Choice(*CDI_VERSIONS), Group.ACCESS, "The oldest version of the interface to speak.", scope=Scope.APP
+    )
+
+    enable_anti_csrf: bool = _setting(
+        False,
+        Flag(),
+        Group.FIRST,
+        "Whether sessions have anti-CSRF tokens.",
+        scope=Scope.APP,
+    )
+    cookie_domain: str | None = _setting(
+        None,
+        Text(r"\.?[A-Za-z0-9.-]{1,253}", "a domain, such as example.com"),
+        Group.FIRST,
+        "The cookies' domain. Without one, they belong to the API's host alone.",
+        scope=Scope.APP,
+    )
+    cookie_secure: bool = _setting(False, Flag(), Group.FIRST, "Whether cookies go over https alone.", scope=Scope.APP)
+    cookie_same_site: str = _setting(
+        "lax", Choice("none", "lax", "strict"), Group.FIRST, "The cookies' SameSite.", scope=Scope.APP
+    )
+    access_token_path: str = _setting(
+        "/", Text(r"/[!-:<-~]*", "a path that begins with /"), Group.FIRST, "The access token's path.", scope=Scope.APP
+    )
+    refresh_api_path: str = _setting(
+        "/refresh",
+        Text(r"/[!-:<-~]*", "a path that begins with /"),
+        Group.FIRST,
+        "The path of the app's route that refreshes, and of the refresh token's cookie.",
+        scope=Scope.APP,
+    )
+    session_expired_status_code: int = _setting(
+        440,
+        Whole(400, 499),
+        Group.FIRST,
+        "The status of the app's answers without a session, as its browsers are told.",
+        scope=Scope.APP,
     )
 
     workers: int = _setting(

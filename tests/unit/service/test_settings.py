@@ -39,6 +39,13 @@ DEFAULTS = {
     "supertokens_saas_secret": None,
     "supertokens_saas_load_only_cud": None,
     "log_level": "INFO",
+    "enable_anti_csrf": False,
+    "cookie_domain": None,
+    "cookie_secure": False,
+    "cookie_same_site": "lax",
+    "access_token_path": "/",
+    "refresh_api_path": "/refresh",
+    "session_expired_status_code": 440,
     # ---
     "url": "sqlite:///tallystick.db",
     "secret": None,
@@ -69,6 +76,8 @@ APP = {
     "disable_telemetry",
     "absolute_lifetime",
     "max_session_data_bytes",
+    *("enable_anti_csrf", "cookie_domain", "cookie_secure", "cookie_same_site"),
+    *("access_token_path", "refresh_api_path", "session_expired_status_code"),
 }
 
 KEY = "a-Key=of-20-characters"
