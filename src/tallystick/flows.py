@@ -60,11 +60,13 @@ from tallystick.protocol.rotation import (
 from tallystick.protocol.size import check_fits
 from tallystick.storage.interface import SessionStore
 from tallystick.types import (
+    OMITTED,
     ClientInfo,
     CreatedSession,
     FoundSession,
     Json,
     RegeneratedToken,
+    SessionInfo,
     SessionInformation,
     SessionRow,
     TheftEvent,
@@ -182,17 +184,20 @@ def verify(
 
 
 def verify_alone(
-    d: Deployment, access_token: object, anti_csrf_token: object, id_refresh_token: object, *, do_anti_csrf_check: bool
+    d: Deployment, access_token: object, anti_csrf_token: object, id_refresh_token: object, do_anti_csrf_check: bool
 ) -> FoundSession | None:
     """The same where nobody has to be asked, which is nearly always, without the cost of a flow. None where it takes
     :func:`verify`."""
-    _check_id_refresh_token(id_refresh_token)
-    token = d.keys.open(access_token, d.secrets, d.clock()) if access_token else None
+    if id_refresh_token is not OMITTED:
+        _check_id_refresh_token(id_refresh_token)
+    token = d.keys.verified.open(access_token, d.secrets, d.clock()) if access_token else None
     if not isinstance(token, AccessToken) or token.parent_hash1 is not None:
         return None
-    if do_anti_csrf_check:
-        check_anti_csrf(token.anti_csrf_token, anti_csrf_token)
-    return issuing.find(token, copy_json(token.jwt_payload))
+    expected = token.anti_csrf_token
+    if do_anti_csrf_check and expected is not None:
+        check_anti_csrf(expected, anti_csrf_token)
+    session = SessionInfo(token.handle, token.user_id, copy_json(token.jwt_payload), token.tenant_id)
+    return FoundSession(session, None, None, expected is not None)
 
 
 def _check_id_refresh_token(id_refresh_token: object) -> None:

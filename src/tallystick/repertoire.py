@@ -74,7 +74,6 @@ class Repertoire(Protocol[D_contra]):
         access_token: object,
         anti_csrf_token: object,
         id_refresh_token: object,
-        *,
         do_anti_csrf_check: bool,
     ) -> FoundSession | None: ...
 

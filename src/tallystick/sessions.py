@@ -138,11 +138,7 @@ class Sessions:
         """
         if not (check_database or self._claim_validators or override_global_claim_validators):
             found = self._flows.verify_alone(
-                self._deployment,
-                access_token,
-                anti_csrf_token,
-                id_refresh_token,
-                do_anti_csrf_check=do_anti_csrf_check,
+                self._deployment, access_token, anti_csrf_token, id_refresh_token, do_anti_csrf_check
             )
             if found is not None:
                 return found

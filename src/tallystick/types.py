@@ -6,9 +6,13 @@ spec/fdi.md 3.1: ``expiry``, ``created_time``). Token strings and hashes never a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 Json: TypeAlias = dict[str, Any]
 """A JSON object, decoded."""
@@ -132,8 +136,20 @@ class ClientInfo:
 # What the facades give back
 
 
-@dataclass(frozen=True, slots=True)
-class SessionInfo:
+class _Made(msgspec.Struct, frozen=True):
+    """What is made for each request. A frozen dataclass to all who use it, but built in C: Python's own takes six times
+    as long."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+def _as_dataclass(made: type[T]) -> type[T]:
+    # All of it but what msgspec has written already.
+    return dataclass(frozen=True, init=False, repr=False, eq=False, match_args=False)(made)
+
+
+@_as_dataclass
+class SessionInfo(_Made, frozen=True):
     """Who is signed in. ``handle`` is no secret."""
 
     handle: str
@@ -178,17 +194,23 @@ class CreatedSession:
     """What the browser SDK reads: user id, expiry and claims, in base64. No proof of anything (spec/fdi.md 1.5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundSession:
+@_as_dataclass
+class FoundSession(_Made, frozen=True):
     """A verified session."""
 
     session: SessionInfo
     access_token: CookieTokenInfo | None
     """None, or a replacement that the response must set."""
-    front_token: str | None = field(default=None, repr=False)
+    front_token: str | None = None
     """Goes with the replacement."""
     has_anti_csrf: bool = False
     """Whether the session was created with an anti-CSRF token."""
+
+    def __repr__(self) -> str:
+        return (
+            f"FoundSession(session={self.session!r}, access_token={self.access_token!r}, "
+            f"has_anti_csrf={self.has_anti_csrf!r})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ Tokens that await their first use are not remembered, as they are replaced at on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
 
 from tallystick.protocol.access_token import AccessToken, UnknownKey, open_access_token
 from tallystick.protocol.derivation import DerivedKeys
@@ -18,7 +20,6 @@ from tallystick.types import Json
 MAX_CHARACTERS: Final = 8_000_000
 """Of all remembered texts together. With what was read from them it is about three times as many bytes."""
 
-_CONTAINERS: Final = frozenset({dict, list})
 _TAIL: Final = 32
 """Characters at a token's end, of its signature, that tell it from others well enough to find it by: to hash the whole
 text takes as long as all the rest of this."""
@@ -49,11 +50,14 @@ class VerifiedTokens:
         if now > self._retirement:
             self._forget(now)
         tail = text[-_TAIL:]
-        found = self._newer.get(tail) or self._older.get(tail)
-        if found is not None and found[0] == text and now <= found[1].expires_at:
-            if tail not in self._newer:
-                self._keep(tail, found)
-            return found[1]
+        newer = self._newer
+        found = newer.get(tail) or self._older.get(tail)
+        if found is not None:
+            known, token = found
+            if known == text and now <= token.expires_at:
+                if tail not in newer:
+                    self._keep(tail, found)
+                return token
         opened = open_access_token(text, self.ring, secrets, now)
         if isinstance(opened, AccessToken) and opened.parent_hash1 is None:
             self._keep(tail, (text, opened))
@@ -77,13 +81,5 @@ class VerifiedTokens:
         return f"VerifiedTokens({len(self)} of {self.capacity})"
 
 
-def copy_json(value: Json) -> Json:
-    """A copy that the app may change without changing what is remembered. Quick for what is usual: few levels."""
-    return {name: _copy(one) if type(one) in _CONTAINERS else one for name, one in value.items()}
-
-
-def _copy(value: Any) -> Any:  # noqa: ANN401 - a list or a dict of JSON
-    if type(value) is dict:
-        return copy_json(cast(Json, value))
-    items: list[Any] = value
-    return [_copy(one) if type(one) in _CONTAINERS else one for one in items]
+copy_json: Final[Callable[[Json], Json]] = msgspec.to_builtins
+"""A copy that the app may change without changing what is remembered."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from binascii import a2b_base64, b2a_base64
+from binascii import b2a_base64
 from typing import Final
+
+from msgspec import ValidationError, convert
 
 # The standard library's functions for the URL alphabet take about twice as long, in layers of checks.
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_FROM_URL: Final = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
-"""What only the other alphabet has becomes a foreign character."""
+_PADDING: Final = ("", "=", "==", "")
 _LAST: Final = ("", "AEIMQUYcgkosw048", "AQgw", "")
 """By the number of padding characters left out: the last characters without left-over bits (RFC 4648 section 3.5)."""
 
@@ -28,9 +29,12 @@ def decode_base64url(text: str) -> bytes | None:
     padding = -len(text) % 4
     if padding and text[-1] not in _LAST[padding]:
         return None
+    if "+" in text or "/" in text or "=" in text:
+        return None
+    # msgspec decodes in a third of binascii's time.
     try:
-        return a2b_base64(text.encode("ascii").translate(_FROM_URL) + b"=" * padding, strict_mode=True)
-    except ValueError:
+        return convert(text.replace("-", "+").replace("_", "/") + _PADDING[padding], bytes)
+    except (ValidationError, UnicodeEncodeError):
         return None
 
 

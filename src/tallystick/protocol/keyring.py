@@ -50,16 +50,16 @@ class Schedule:
 
     interval: int
     token_validity: int
+    lifetime: int = field(init=False)
+    """From a key's creation to its retirement."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lifetime", self.interval + 2 * self.token_validity)
 
     @property
     def overlap(self) -> int:
         """A fifth of a short interval, so that keys do not fall due faster than they are used."""
         return min(MAX_OVERLAP, self.interval // 5)
-
-    @property
-    def lifetime(self) -> int:
-        """From a key's creation to its retirement."""
-        return self.interval + 2 * self.token_validity
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Keyring:
     def find(self, header: str, now: int) -> SigningKey | None:
         """The key that signed a token with this encoded header, or None if it is not here or retired."""
         key = self.by_header.get(header)
-        return key if key is not None and not self._is_retired(key.created_at, now) else None
+        return key if key is not None and now <= key.created_at + self.schedule.lifetime else None
 
     def next_retirement(self, now: int) -> int:
         """The last instant at which all keys that verify at ``now`` still do. Without any: now."""

@@ -60,13 +60,14 @@ class _Rs256:
     def __init__(self, key: RSAPrivateKey) -> None:
         self._private = key
         self._public = key.public_key()
+        self._verify = self._public.verify
 
     def sign(self, data: bytes) -> bytes:
         return self._private.sign(data, _PADDING, _HASH)
 
     def verify(self, signature: bytes, data: bytes) -> bool:
         try:
-            self._public.verify(signature, data, _PADDING, _HASH)
+            self._verify(signature, data, _PADDING, _HASH)
         except InvalidSignature:
             return False
         return True
