@@ -9,11 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import httpx
 import pytest
 
 from tallystick import AsyncSessions, Sessions
@@ -28,7 +30,7 @@ from tests.docs.documents import (
     links_of,
     name_of,
 )
-from tests.servers import missing
+from tests.servers import missing, pick_free_port
 
 RUN = {"tallystick", "mkdir"}
 SKIPPED = {
@@ -102,6 +104,9 @@ def run_commands(block: Block) -> None:
         if program not in RUN:
             assert program in SKIPPED, f"line {block.line}: run {program}, or say in SKIPPED why not"
             continue
+        if command.line.startswith("tallystick serve"):
+            run_service(command.line)
+            continue
         done = subprocess.run(
             ["bash", "-c", command.line],
             stdout=subprocess.PIPE,
@@ -115,6 +120,29 @@ def run_commands(block: Block) -> None:
             assert _is_like(shown, done.stdout, doctest.ELLIPSIS), f"$ {command.line}\n{done.stdout}"
         else:
             assert done.returncode == 0, f"$ {command.line}\n{done.stdout}"
+
+
+def run_service(line: str) -> None:
+    """Until it is ready, at a port of its own."""
+    port = pick_free_port()
+    environment = os.environ | {"TALLYSTICK_SECRET": "documents-only-" * 4, "SUPERTOKENS_PORT": str(port)}
+    service = subprocess.Popen(["bash", "-c", f"exec {line}"], env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + COMMAND_SECONDS
+    try:
+        while not is_ready(port):
+            assert service.poll() is None, f"$ {line}"
+            assert time.monotonic() < deadline, f"$ {line}"
+            time.sleep(0.05)
+    finally:
+        service.terminate()
+        service.wait(COMMAND_SECONDS)
+
+
+def is_ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 async def close_all(namespace: dict[str, Any]) -> None:
@@ -146,7 +174,7 @@ def test_every_document_can_be_reached_from_the_map():
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_a_document_has_one_title_and_no_block_of_an_unknown_kind(path: Path):
-    known = {"python", "console", "mermaid", "diff", "js", "html", "http", "text", "sql", "ini", ""}
+    known = {"python", "console", "mermaid", "diff", "js", "html", "http", "text", "sql", "ini", "yaml", ""}
     fences = list(re.findall(r"^```(\w*)", path.read_text("utf-8"), flags=re.MULTILINE))
     assert set(fences) <= known
     assert headings_of(path)

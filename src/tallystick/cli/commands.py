@@ -1,4 +1,4 @@
-"""``tallystick migrate``, ``copy``, ``purge``, ``thefts`` and ``secret``.
+"""``tallystick serve``, ``migrate``, ``copy``, ``purge``, ``thefts`` and ``secret``.
 
 No output holds a token, a password or a secret, save that of ``secret``. What goes wrong is one line on stderr and exit
 code 1; a wrong use of the command line is 2, as Typer has it.
@@ -23,6 +23,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tallystick.cli.copying import Tally, copy_keys, copy_sessions, remove_others
+from tallystick.cli.serve import INTRODUCTION, ServeCommand, make_serve
 from tallystick.config import PUBLIC, Config, milliseconds
 from tallystick.errors import GeneralError
 from tallystick.protocol.input import MAX_LISTED
@@ -312,3 +313,6 @@ def _fail(message: str) -> NoReturn:
     line = " ".join(message.split())
     Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+app.command("serve", cls=ServeCommand, help=INTRODUCTION[0])(make_serve(_fail))

@@ -1,6 +1,6 @@
 """Around the interface's endpoints: everything that an operator wants of a service.
 
-A request id, a line in the log, the counts; limits on bodies, on time and on how many requests are in hand; and two
+A request id, a line in the log, the counts; limits on time and on how many requests are in hand; and two
 endpoints of our own, ``/ready`` and ``/metrics``. Bare ASGI, as the rest of the service.
 """
 
@@ -84,7 +84,6 @@ class Edge:
         self._journal = journal
         self._base_path = settings.base_path
         self._keys = tuple(key.encode() for key in settings.api_keys)
-        self._max_body = settings.max_body_bytes
         self._max_in_hand = settings.max_waiting_requests
         self._timeout = settings.request_timeout
         self._in_hand = 0
@@ -133,21 +132,15 @@ class Edge:
             await answer.refuse(503, "Too many requests are in hand", retries=True)
         elif not self._health.is_open:
             await answer.refuse(503, "The service is starting, or has not reached its store yet", retries=True)
-        elif headers.length > self._max_body:
-            await answer.refuse(413, f"The body is larger than {self._max_body} bytes", closes=True)
         else:
-            await self._pass_on(scope, receive, answer, headers)
+            await self._pass_on(scope, receive, answer)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, answer: _Answer, headers: _Headers) -> None:
-        if headers.is_chunked:
-            receive = _limit(receive, self._max_body)
+    async def _pass_on(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._served(scope, receive, answer.send)
         except TimeoutError:
             await answer.refuse(503, "The request took too long", retries=True, closes=True)
-        except _BodyTooLargeError:
-            await answer.refuse(413, f"The body is larger than {self._max_body} bytes", closes=True)
 
     def _endpoint_of(self, scope: Scope) -> str | None:
         path = scope["path"]
@@ -188,25 +181,19 @@ class Edge:
 class _Headers:
     """What the edge wants to know of a request's headers, found in one pass."""
 
-    __slots__ = ("accept", "api_key", "cdi_version", "is_chunked", "length", "request_id")
+    __slots__ = ("accept", "api_key", "cdi_version", "request_id")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.request_id: bytes | None = None
         self.api_key = b""
         self.accept = ""
         self.cdi_version: str | None = None
-        self.length = 0
-        self.is_chunked = False
         authorization = b""
         for name, value in headers:
-            if name == b"content-length":
-                self.length = int(value)  # the server has checked it
-            elif name == b"cdi-version":
+            if name == b"cdi-version":
                 self.cdi_version = value.decode() if _VERSION.fullmatch(value) else None
             elif name == b"x-request-id":
                 self.request_id = value
-            elif name == b"transfer-encoding":
-                self.is_chunked = True
             elif name == b"api-key":
                 self.api_key = value.strip()
             elif name == b"authorization":
@@ -246,24 +233,6 @@ class _Answer:
         headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *more]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
-
-
-class _BodyTooLargeError(Exception):
-    """A body that does not say its length turned out too large."""
-
-
-def _limit(receive: Receive, most: int) -> Receive:
-    received = 0
-
-    async def receive_within() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > most:
-            raise _BodyTooLargeError
-        return message
-
-    return receive_within
 
 
 def _known_method(method: str) -> str:

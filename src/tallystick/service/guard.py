@@ -51,14 +51,11 @@ class Guard:
         How many calls may be at the store.
     ``patience``
         For how many seconds one may take, with its wait for a turn.
-    ``on_failure``
-        Called for each call that got no answer.
     """
 
-    def __init__(self, at_once: int, patience: float, on_failure: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, at_once: int, patience: float) -> None:
         self._turns = asyncio.Semaphore(at_once)
         self._patience = patience
-        self._on_failure = on_failure
         self._failures = 0
         self._is_probing = False
         self._next_probe = 0.0
@@ -104,7 +101,6 @@ class Guard:
 
     def _begin_probe(self, name: str) -> None:
         if self._is_probing or time.monotonic() < self._next_probe:
-            self._on_failure()
             raise GeneralError(f"the session store was not asked in {name}: it does not answer", reason="store_failed")
         self._is_probing = True
 
@@ -114,7 +110,6 @@ class Guard:
             task.exception()  # seen: where the caller has gone, asyncio would report it as never retrieved
 
     def _fail(self, name: str, error: Exception) -> None:
-        self._on_failure()
         now = time.monotonic()
         if is_unreachable(error):
             self._failures += 1

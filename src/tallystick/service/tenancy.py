@@ -17,3 +17,7 @@ class Apps:
     async def find(self, app_id: str, tenant_id: str) -> tuple[App | None, bool]:
         """An app, and whether it has this tenant; None where there is no such app."""
         return (self._public, tenant_id == PUBLIC) if app_id == PUBLIC else (None, False)
+
+    async def all(self) -> list[App]:
+        """Every app that there is."""
+        return [self._public]
