@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup system assets demo lint check test prove format bench scale clean
+.PHONY: help setup system assets sdks demo lint check test prove format bench scale clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,7 +23,7 @@ system:
 demo: setup demo/assets/.stamp ## Run the demo app
 	$(BIN)/python -m demo
 
-assets: demo/assets/.stamp
+assets: demo/assets/.stamp sdks
 
 # The page's scripts, with the browser SDK in them. --ignore-scripts: neither package needs its install script.
 demo/assets/.stamp: demo/package.json demo/node_modules/.stamp $(wildcard demo/web/*.js demo/web/*.css)
@@ -33,6 +33,21 @@ demo/assets/.stamp: demo/package.json demo/node_modules/.stamp $(wildcard demo/w
 demo/node_modules/.stamp: demo/package-lock.json
 	@command -v npm >/dev/null || { echo "The demo's page needs npm (with Node.js 18 or newer); see make system" >&2; exit 1; }
 	@npm --prefix demo ci --silent --ignore-scripts
+	@touch $@
+
+# The real backend SDKs that the core service is tested with.
+SDKS := tests/service/sdk
+
+sdks: $(SDKS)/node_modules/.stamp $(SDKS)/python/.venv/.stamp
+
+$(SDKS)/node_modules/.stamp: $(SDKS)/package-lock.json
+	@npm --prefix $(SDKS) ci --silent --ignore-scripts
+	@touch $@
+
+# Not compiled: most of it is never imported.
+$(SDKS)/python/.venv/.stamp: $(SDKS)/python/requirements.txt
+	@$(PYTHON) -m venv --clear $(SDKS)/python/.venv
+	@$(SDKS)/python/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r $<
 	@touch $@
 
 lint: setup
