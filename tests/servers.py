@@ -127,8 +127,8 @@ class PostgresServer:
 
 
 @contextmanager
-def run_postgres(*, is_durable: bool = False) -> Iterator[PostgresServer]:
-    """Start a PostgreSQL server of our own, stop it and leave nothing.
+def run_postgres(*, is_durable: bool = False, **settings: str) -> Iterator[PostgresServer]:
+    """Start a PostgreSQL server of our own, with these settings; stop it and leave nothing.
 
     Where it need not outlive being killed it never waits for the disk.
     """
@@ -140,7 +140,7 @@ def run_postgres(*, is_durable: bool = False) -> Iterator[PostgresServer]:
     try:
         if account:
             shutil.chown(home, account)
-        server = PostgresServer(home, account, {"max_connections": "200"} | ({} if is_durable else careless))
+        server = PostgresServer(home, account, {"max_connections": "200"} | ({} if is_durable else careless) | settings)
         server.start()
         try:
             yield server

@@ -13,6 +13,7 @@ from tallystick import Sessions
 from tallystick.cli.commands import URL_VARIABLE, app
 from tallystick.protocol.derivation import MIN_SECRET_BYTES
 from tallystick.storage.opening import open_store
+from tallystick.storage.sql.schema import HEAD
 from tallystick.storage.sql.store import SqlStore
 from tallystick.testing.contract.rows import LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.redis_servers import empty_redis
@@ -42,10 +43,10 @@ def test_the_version_is_that_of_the_package():
 def test_migrate_says_from_where_to_where_and_then_that_there_is_nothing_to_do(database_url):
     first = run("migrate", database_url)
     assert (first.exit_code, first.stderr) == (0, "")
-    assert "no schema yet, now 0001" in first.stdout
+    assert f"no schema yet, now {HEAD}" in first.stdout
     second = run("migrate", database_url)
     assert second.exit_code == 0
-    assert "0001, up to date" in second.stdout
+    assert f"{HEAD}, up to date" in second.stdout
 
 
 def test_a_server_that_was_refused_is_fine_after_migrate(server_database):
@@ -59,7 +60,7 @@ def test_check_changes_nothing_and_fails_until_the_schema_is_there(server_databa
     for _ in range(2):
         answer = run("migrate", "--check", server_database)
         assert answer.exit_code == 1
-        assert "no schema yet, this version needs 0001" in answer.stderr
+        assert f"no schema yet, this version needs {HEAD}" in answer.stderr
     run("migrate", server_database)
     assert run("migrate", "--check", server_database).exit_code == 0
 

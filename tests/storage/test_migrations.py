@@ -16,15 +16,16 @@ from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.sql.engine import make_engine
 from tallystick.storage.sql.migrations import make_config
 from tallystick.storage.sql.schema import HEAD, REVISIONS, VERSION_TABLE, metadata
-from tallystick.testing.contract.rows import make_session
+from tallystick.testing.contract.rows import LINE, make_session, make_step
 from tests.conformance.processes import run_at_once, wait_for_the_others
 from tests.mariadb_servers import make_mariadb_database
 from tests.servers import make_database
-from tests.storage.databases import parse, set_revision
+from tests.storage.databases import parse, run_sql, set_revision
 
 PROCESSES = 8
 FILES = 20
 DATABASES = 5
+DAY = 86_400_000
 
 
 def test_the_revisions_that_the_code_names_are_those_of_the_scripts():
@@ -33,6 +34,8 @@ def test_the_revisions_that_the_code_names_are_those_of_the_scripts():
     assert scripts.get_current_head() == HEAD
 
 
+# How a computed column is written differs on each server, and is no difference.
+@pytest.mark.filterwarnings("ignore:Computed default:UserWarning")
 def test_the_migrated_schema_is_that_of_the_metadata(database_url):
     store = open_store(database_url, migrate=True)
     store.open()
@@ -47,6 +50,20 @@ def test_the_migrated_schema_is_that_of_the_metadata(database_url):
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+def test_the_day_on_which_a_session_is_over_is_that_of_the_first_of_its_ends(database_url):
+    store = open_store(database_url, migrate=True)
+    ends = {"first": (3 * DAY, 9 * DAY), "last": (4 * DAY - 1, 9 * DAY), "absolute": (9 * DAY, 2 * DAY + 5)}
+    for handle, (expires_at, absolute_expires_at) in ends.items():
+        store.insert_session(
+            make_session(handle=handle, expires_at=expires_at, absolute_expires_at=absolute_expires_at)
+        )
+    found = run_sql(database_url, "SELECT handle, expiry_day FROM tallystick_sessions ORDER BY handle")
+    assert found == [("absolute", 2 * DAY), ("first", 3 * DAY), ("last", 3 * DAY)]
+    assert store.advance_line("public", "first", LINE, make_step(expires_at=5 * DAY + 1))
+    assert run_sql(database_url, "SELECT expiry_day FROM tallystick_sessions WHERE handle = 'first'") == [(5 * DAY,)]
+    store.close()
 
 
 def test_names_of_constraints_are_the_same_as_the_metadata_would_give(postgres_database):

@@ -19,6 +19,14 @@ TABLE_OPTIONS: Final[dict[str, Any]] = {"mysql_engine": "InnoDB", "mariadb_engin
 """The one engine of theirs that has transactions, also where a server's default is another."""
 
 
+EXPIRY_DAY: Final = (
+    "CASE WHEN absolute_expires_at < expires_at THEN absolute_expires_at - absolute_expires_at % 86400000 "
+    "ELSE expires_at - expires_at % 86400000 END"
+)
+"""The beginning, in ms, of the day (UTC) on which a session is over. A remainder means the same everywhere, and a
+quotient does not."""
+
+
 class ExactString(String):
     """Text of at most so many characters."""
 

@@ -88,7 +88,8 @@ def _delete_in_order(condition: ColumnElement[bool]) -> _Deletion:
 
 
 _INSERT_SESSION: Final = insert(sessions)
-_LOAD_SESSION: Final = select(sessions).where(_is_it)
+_whole_rows: Final = select(*(column for column in sessions.c if column.computed is None))
+_LOAD_SESSION: Final = _whole_rows.where(_is_it)
 _BEYOND: Final = (
     select(_row.handle)
     .where(_of_user(False), _is_alive, _row.handle.not_in(bindparam("spared", expanding=True)))
@@ -124,14 +125,16 @@ _LIST_HANDLES_OF_USER: Final = {
 }
 _PURGE_SESSIONS: Final = _Deletion(
     select(_row.handle)
-    .where(_row.app_id == _app_id, _is_over)
+    .where(_row.app_id == _app_id, _row.expiry_day <= _now, _is_over)
+    # Oldest first, which is the order of the index: PostgreSQL would else read the table from its beginning for each
+    # batch, past all that is alive, as soon as it believes that much is over.
+    .order_by(_row.expiry_day)
     .limit(bindparam("at_most"))
     # What someone else is at is left for the next purge: a purge never waits, so it is part of no deadlock.
     .with_for_update(skip_locked=True)
 )
 _LIST_SESSIONS: Final = (
-    select(sessions)
-    .where(_row.app_id == _app_id, _row.handle > bindparam("after"))
+    _whole_rows.where(_row.app_id == _app_id, _row.handle > bindparam("after"))
     .order_by(_row.handle)
     .limit(bindparam("at_most"))
 )

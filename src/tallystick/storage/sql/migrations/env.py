@@ -11,7 +11,8 @@ from tallystick.storage.sql.schema import VERSION_TABLE
 
 given = context.config.attributes
 if context.is_offline_mode():
-    context.configure(dialect_name=given["dialect"], version_table=VERSION_TABLE)
+    # With the drivers' own style of parameters each % would be printed twice.
+    context.configure(dialect_name=given["dialect"], dialect_opts={"paramstyle": "named"}, version_table=VERSION_TABLE)
 else:
     context.configure(connection=given["connection"], version_table=VERSION_TABLE)
 
