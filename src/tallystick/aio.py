@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from tallystick import claiming, flows
-from tallystick.calls import Flow, run_async
+from tallystick import claiming
+from tallystick.calls import Flow, run_async, settle_async
 from tallystick.config import PUBLIC, Config, Settings
-from tallystick.edges import DEFAULT_URL, Secret, deploy, report
+from tallystick.edges import DEFAULT_URL, Secret, find_place, open_async_place, report
 from tallystick.errors import SessionError, TokenTheftDetected
 from tallystick.notices import AsyncNotifier, TheftHandler
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_validators
-from tallystick.repertoire import Repertoire
 from tallystick.storage.interface import AsyncSessionStore
-from tallystick.storage.opening import open_async_store
 from tallystick.types import (
     OMITTED,
     ClaimValidationError,
@@ -42,7 +40,8 @@ class AsyncSessions:
     ``url``
         Where sessions live: ``sqlite:///file.db`` (the default is ``sqlite:///tallystick.db``), ``postgresql://...``,
         ``mysql://...``, ``mariadb://...``, ``redis://...``, ``memory://``; or the app's own SQLAlchemy ``Engine``; or a
-        store of your own.
+        store of your own. Or a core that runs elsewhere, which also judges them: ``http://core:3567``, or several of
+        its hosts with commas between.
     ``secret``
         At least 32 bytes, or a list of them, newest first: older ones are still accepted. By default from
         ``TALLYSTICK_SECRET``, and with an SQLite file from one beside it that is made when it is missing.
@@ -55,6 +54,8 @@ class AsyncSessions:
         AsyncSessions takes), as a task. The client never waits for it, and what it raises is logged.
     ``claim_validators``
         Conditions on the claims of every session, checked by :meth:`get_session`.
+    ``api_key``
+        Of a core, by default from ``TALLYSTICK_API_KEY``.
     ``settings``
         See :class:`tallystick.Config`.
 
@@ -73,12 +74,21 @@ class AsyncSessions:
         entropy: Callable[[int], bytes] | None = None,
         on_token_theft: TheftHandler | None = None,
         claim_validators: Sequence[SessionClaimValidator] = (),
+        api_key: str | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        self._deployment = deploy(url, secret, settings, clock, entropy)
-        self._flows: Repertoire[Any] = flows
+        place = find_place(
+            url,
+            secret=secret,
+            migrate=migrate,
+            api_key=api_key,
+            settings=settings,
+            clock=clock,
+            entropy=entropy,
+        )
+        self._flows, self._deployment = place.flows, place.deployment
         self._claim_validators = check_validators(claim_validators, "claim_validators")
-        self._store = open_async_store(url, migrate=migrate)
+        self._store = open_async_place(place, url, migrate)
         self._thefts = AsyncNotifier(on_token_theft)
 
     async def create_new_session(
@@ -317,6 +327,7 @@ class AsyncSessions:
 
     async def close(self) -> None:
         """Let go of the store's connections. The app's own engine is left alone."""
+        await settle_async(self._flows.running(self._deployment))
         await self._store.close()
 
     async def __aenter__(self) -> Self:

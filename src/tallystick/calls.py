@@ -14,15 +14,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
+from logging import getLogger
+from threading import Thread
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 from tallystick.errors import GeneralError, SessionError
-from tallystick.storage.interface import AsyncSessionStore, SessionStore
+from tallystick.storage.interface import AsyncCore, AsyncSessionStore, Core, SessionStore
 
 T = TypeVar("T")
 Q = TypeVar("Q")
 R = TypeVar("R")
 P = ParamSpec("P")
+
+_logger = getLogger("tallystick")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,22 @@ class Fetch:
     name: str = ""
 
 
-Flow: TypeAlias = Generator[Call | Work | Fetch, Any, T]
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A flow that nobody waits for. What is answered must be kept for as long as it runs."""
+
+    flow: Callable[[], Generator[Any, Any, object]] = field(compare=False)
+    name: str = ""
+
+
+Question: TypeAlias = Call | Work | Fetch | Later
+Flow: TypeAlias = Generator[Question, Any, T]
 """A sequence of store calls that ends in a ``T``, or in a :class:`SessionError`."""
 
 
-def ask(method: Callable[Concatenate[SessionStore, P], R], *args: P.args, **kwargs: P.kwargs) -> Flow[R]:
-    """Call one method of the store. Arguments by position; type checkers see the method's own signature."""
+def ask(method: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> Flow[R]:
+    """Call one method of the store, or of the core. Arguments by position; type checkers see the method's own
+    signature."""
     answer: R = yield Call(method.__name__, (*args, *kwargs.values()))
     return answer
 
@@ -73,12 +87,20 @@ def fetch(name: str, function: Callable[P, object], *args: P.args, **kwargs: P.k
     return answer
 
 
-def run(flow: Flow[T], store: SessionStore) -> T:
+def later(name: str, flow: Callable[[], Flow[object]]) -> Flow[object]:
+    """Have a flow run beside everything else. Why it fails, if it does, is logged."""
+    running: object = yield Later(flow, name)
+    return running
+
+
+def run(flow: Flow[T], store: SessionStore | Core) -> T:
     """Drive a flow to its end on a synchronous store."""
 
-    def answer(call: Call | Work | Fetch) -> Any:  # noqa: ANN401 - a store's answer, as its method has it
+    def answer(call: Question) -> Any:  # noqa: ANN401 - a store's answer, as its method has it
         if isinstance(call, Fetch):
             return _fetch(call)
+        if isinstance(call, Later):
+            return _begin(call, store)
         try:
             return call.function() if isinstance(call, Work) else getattr(store, call.method)(*call.args)
         except SessionError:
@@ -89,12 +111,14 @@ def run(flow: Flow[T], store: SessionStore) -> T:
     return drive(flow, answer)
 
 
-async def run_async(flow: Flow[T], store: AsyncSessionStore) -> T:
+async def run_async(flow: Flow[T], store: AsyncSessionStore | AsyncCore) -> T:
     """Drive a flow to its end on an asynchronous store."""
 
-    async def answer(call: Call | Work | Fetch) -> Any:  # noqa: ANN401 - as above
+    async def answer(call: Question) -> Any:  # noqa: ANN401 - as above
         if isinstance(call, Fetch):
             return await _fetch_async(call)
+        if isinstance(call, Later):
+            return _begin_async(call, store)
         try:
             if isinstance(call, Work):
                 return await _in_thread(call.function)
@@ -148,6 +172,53 @@ async def _in_thread(function: Callable[[], R]) -> R:
     from asyncio import to_thread  # noqa: PLC0415 - sync programs load no event loop
 
     return await to_thread(function)
+
+
+def _begin(call: Later, store: SessionStore | Core) -> Thread:
+    """In a thread that does not keep the process from ending."""
+
+    def carry_out() -> None:
+        try:
+            run(call.flow(), store)
+        except Exception as error:
+            _log_failure(call, error)
+
+    thread = Thread(target=carry_out, name="tallystick-later", daemon=True)
+    thread.start()
+    return thread
+
+
+def _begin_async(call: Later, store: AsyncSessionStore | AsyncCore) -> object:
+    from asyncio import create_task  # noqa: PLC0415 - as above
+
+    async def carry_out() -> None:
+        try:
+            await run_async(call.flow(), store)
+        except Exception as error:
+            _log_failure(call, error)
+
+    return create_task(carry_out())
+
+
+def settle(running: object) -> None:
+    """Wait for what :func:`later` has begun, before the store is let go of. It has its own limit of time."""
+    if isinstance(running, Thread):
+        running.join()
+
+
+async def settle_async(running: object) -> None:
+    """End what :func:`later` has begun, before the store is let go of."""
+    from asyncio import Task, gather, get_running_loop  # noqa: PLC0415 - as above
+
+    if isinstance(running, Task):
+        task = cast("Task[object]", running)
+        if task.get_loop() is get_running_loop():
+            task.cancel()
+            await gather(task, return_exceptions=True)
+
+
+def _log_failure(call: Later, error: Exception) -> None:
+    _logger.warning("%s failed: %s", call.name, error.message if isinstance(error, SessionError) else type(error))
 
 
 def _ask_app(call: Fetch) -> object:

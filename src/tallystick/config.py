@@ -90,6 +90,7 @@ class Settings(TypedDict, total=False):
     websocket_origins: tuple[str, ...]
     session_expired_status_code: int
     browser_interface: BrowserInterface
+    core_timeout: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +165,9 @@ class Config:
     ``browser_interface``
         What browsers are spoken to with: ``fdi`` for the browser SDK of today, ``classic`` for the 1.0.X interface
         (spec/fdi.md 1.9). For all that goes with the latter see :func:`tallystick.presets.classic`.
+    ``core_timeout``
+        How long to wait for a remote core at the most, with all that is tried when a host fails: 5 seconds, at least
+        100 milliseconds.
     """
 
     app_id: str = PUBLIC
@@ -200,6 +204,7 @@ class Config:
     websocket_origins: tuple[str, ...] = ()
     session_expired_status_code: int = 401
     browser_interface: BrowserInterface = "fdi"
+    core_timeout: timedelta = timedelta(seconds=5)
 
     def __post_init__(self) -> None:
         self._check_durations()
@@ -248,6 +253,9 @@ class Config:
         interval = self.stream_check_interval
         if not isinstance(interval, timedelta) or not timedelta(milliseconds=10) <= interval <= timedelta(hours=1):
             raise _refused("stream_check_interval", interval, "a datetime.timedelta from 10 milliseconds to 1 hour")
+        wait = self.core_timeout
+        if not isinstance(wait, timedelta) or not timedelta(milliseconds=100) <= wait <= timedelta(minutes=5):
+            raise _refused("core_timeout", wait, "a datetime.timedelta from 100 milliseconds to 5 minutes")
         if self.theft_retention < timedelta(0):
             raise _refused("theft_retention", self.theft_retention, "0 or longer")
 

@@ -11,9 +11,10 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as new_ec_key
@@ -22,14 +23,29 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as new_rsa_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tallystick import core_flows, flows
 from tallystick.config import Config, Settings
+from tallystick.core_deployment import CoreDeployment, make_core_deployment
 from tallystick.deployment import Deployment, make_deployment
 from tallystick.errors import GeneralError, SessionError, TokenTheftDetected
-from tallystick.storage.opening import database_file, is_ephemeral
+from tallystick.repertoire import Repertoire
+from tallystick.storage.interface import AsyncCore, AsyncSessionStore, Core, SessionStore
+from tallystick.storage.opening import (
+    AsyncEngine,
+    Engine,
+    database_file,
+    is_core,
+    is_ephemeral,
+    open_async_core,
+    open_async_store,
+    open_core,
+    open_store,
+)
 
 Secret: TypeAlias = str | bytes | Sequence[str | bytes]
 
 SECRET_VARIABLE: Final = "TALLYSTICK_SECRET"
+API_KEY_VARIABLE: Final = "TALLYSTICK_API_KEY"
 DEFAULT_URL: Final = "sqlite:///tallystick.db"
 
 _RSA_BITS: Final = 2048
@@ -69,6 +85,74 @@ def deploy(
         entropy=entropy or secrets.token_bytes,
         new_private_key=new_private_key,
     )
+
+
+def deploy_core(
+    settings: Settings,
+    clock: Callable[[], int] | None,
+    entropy: Callable[[int], bytes] | None,
+) -> CoreDeployment:
+    """The same where a core keeps the sessions."""
+    return make_core_deployment(settings, clock=clock or system_clock, entropy=entropy or secrets.token_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a facade's sessions are, and the sequences that go with it."""
+
+    flows: Repertoire[Any]
+    deployment: Deployment | CoreDeployment
+    api_key: str | None = field(default=None, repr=False)
+    """Of a core."""
+
+    @property
+    def is_core(self) -> bool:
+        """Whether a core keeps the sessions, and no store."""
+        return isinstance(self.deployment, CoreDeployment)
+
+
+def find_place(
+    url: object,
+    *,
+    secret: Secret | None,
+    migrate: bool | None,
+    api_key: str | None,
+    settings: Settings,
+    clock: Callable[[], int] | None,
+    entropy: Callable[[int], bytes] | None,
+) -> Place:
+    """From what a facade was given, what it runs on. Raises :class:`GeneralError` (``bad_config``) where something of
+    it does not go with the URL."""
+    local: Repertoire[Deployment] = flows
+    remote: Repertoire[CoreDeployment] = core_flows
+    if not is_core(url):
+        if api_key is not None:
+            raise GeneralError("api_key is a core's: it goes with a URL such as http://core:3567", reason="bad_config")
+        return Place(local, deploy(url, secret, settings, clock, entropy))
+    for name, value in (("secret", secret), ("migrate", migrate)):
+        if value is not None:
+            raise GeneralError(
+                f"{name} is not for the app to say where a core keeps the sessions: the core has its own",
+                reason="bad_config",
+            )
+    key = api_key if api_key is not None else os.environ.get(API_KEY_VARIABLE, "").strip() or None
+    return Place(remote, deploy_core(settings, clock, entropy), key)
+
+
+def open_place(place: Place, url: str | Engine | SessionStore, migrate: bool | None) -> SessionStore | Core:
+    """The store or the core, for synchronous code. It connects when it is first used."""
+    if place.is_core:
+        return open_core(str(url), place.deployment.config, place.api_key)
+    return open_store(url, migrate=migrate)
+
+
+def open_async_place(
+    place: Place, url: str | AsyncEngine | AsyncSessionStore, migrate: bool | None
+) -> AsyncSessionStore | AsyncCore:
+    """The same for asynchronous code."""
+    if place.is_core:
+        return open_async_core(str(url), place.deployment.config, place.api_key)
+    return open_async_store(url, migrate=migrate)
 
 
 def find_secret(url: object) -> Secret:

@@ -174,7 +174,7 @@ def verify(
 ) -> Flow[FoundSession]:
     """Verify an access token. The usual one needs no store call at all."""
     now = d.clock()
-    _check_id_refresh_token(id_refresh_token)
+    check_id_refresh_token(id_refresh_token)
     token = yield from open_token(d, access_token, d.keys.open, now)
     if do_anti_csrf_check:
         check_anti_csrf(token.anti_csrf_token, anti_csrf_token)
@@ -189,7 +189,7 @@ def verify_alone(
     """The same where nobody has to be asked, which is nearly always, without the cost of a flow. None where it takes
     :func:`verify`."""
     if id_refresh_token is not OMITTED:
-        _check_id_refresh_token(id_refresh_token)
+        check_id_refresh_token(id_refresh_token)
     token = d.keys.verified.open(access_token, d.secrets, d.clock()) if access_token else None
     if not isinstance(token, AccessToken) or token.parent_hash1 is not None:
         return None
@@ -200,7 +200,8 @@ def verify_alone(
     return FoundSession(session, None, None, expected is not None)
 
 
-def _check_id_refresh_token(id_refresh_token: object) -> None:
+def check_id_refresh_token(id_refresh_token: object) -> None:
+    """Raise :class:`Unauthorised` where the client says that it has no session."""
     if id_refresh_token is None or id_refresh_token == "":
         raise Unauthorised(
             "there is no id-refresh token, so there is no session",
@@ -217,7 +218,7 @@ def verify_in_store(d: Deployment, token: AccessToken, now: int) -> Flow[FoundSe
         else:
             verdict = judge_first_use(row, token.refresh_hash1, token.parent_hash1, now, d.rule)
         if row is None or isinstance(verdict, Ended):
-            raise _no_session()
+            raise no_session()
         if isinstance(verdict, Accept):
             return issuing.find(token, given.decode_json(row.jwt_payload))
         if (yield from _write(row, verdict.mark)):
@@ -272,7 +273,7 @@ def refresh(
     for _ in range(ATTEMPTS):
         row = yield from ask(SessionStore.load_session, d.app_id, envelope.token.handle)
         if row is None:
-            raise _no_session()
+            raise no_session()
         token = envelope.open(row.nonce)
         moved = yield from _carry_out_refresh(d, row, token, side, now)
         if moved is not None:
@@ -304,7 +305,7 @@ def _carry_out_refresh(
                 reason="ahead",
             )
         case Gone():
-            raise _no_session()
+            raise no_session()
 
 
 def _describe_theft(
@@ -346,13 +347,13 @@ def revoke(d: Deployment, handles: object) -> Flow[list[str]]:
 
 def revoke_user(d: Deployment, user_id: object, tenant_id: object) -> Flow[list[str]]:
     """End all sessions of a user, in one tenant or (None) in all."""
-    user, tenant = given.check_user_id(user_id), _optional_tenant(tenant_id)
+    user, tenant = given.check_user_id(user_id), optional_tenant(tenant_id)
     return (yield from ask(SessionStore.delete_sessions_of_user, d.app_id, user, tenant))
 
 
 def list_user(d: Deployment, user_id: object, tenant_id: object) -> Flow[list[str]]:
     """The handles of a user's living sessions, oldest first."""
-    user, tenant = given.check_user_id(user_id), _optional_tenant(tenant_id)
+    user, tenant = given.check_user_id(user_id), optional_tenant(tenant_id)
     return (yield from ask(SessionStore.list_handles_of_user, d.app_id, user, tenant, d.clock()))
 
 
@@ -430,14 +431,14 @@ def regenerate_opened(d: Deployment, token: AccessToken, payload: Json | None, n
     """The same for a token that is known to be good, and a payload that was checked."""
     row = yield from load_alive(d, token.handle, now)
     if row is None:
-        raise _no_session()
+        raise no_session()
     if payload is None:
         payload = given.decode_json(row.jwt_payload)
     else:
         check_fits(row.user_id, row.handle, row.tenant_id, payload)
         text = given.encode_json(payload)
         if not (yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now)):
-            raise _no_session()
+            raise no_session()
     has_expired = token.expires_at < now
     key = None if has_expired else (yield from signing_key(d, now, is_static=d.static_key is True))
     return issuing.regenerate(d, token, payload, key, now)
@@ -465,6 +466,11 @@ def jwks(d: Deployment) -> Flow[Json]:
 def prepare(d: Deployment) -> Flow[None]:
     """See that there is a key to sign with."""
     yield from signing_key(d, d.clock())
+
+
+def running(d: Deployment) -> object:
+    """Nothing goes on beside the flows themselves."""
+    return None
 
 
 def signing_key(d: Deployment, now: int, *, is_static: bool = False) -> Flow[SigningKey]:
@@ -525,11 +531,13 @@ def _load_keys(d: Deployment, now: int) -> Flow[Keyring]:
 # What is said in several places
 
 
-def _optional_tenant(tenant_id: object) -> str | None:
+def optional_tenant(tenant_id: object) -> str | None:
+    """A tenant, or None for all."""
     return None if tenant_id is None else given.check_tenant_id(tenant_id)
 
 
-def _no_session() -> Unauthorised:
+def no_session() -> Unauthorised:
+    """What is said of a session that is not there, or over."""
     return Unauthorised("there is no such session, or it is over", reason="no_session")
 
 

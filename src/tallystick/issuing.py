@@ -76,14 +76,7 @@ def issue(d: Deployment, row: SessionRow, refresh_token: RefreshToken, key: Sign
     return CreatedSession(
         session=SessionInfo(row.handle, row.user_id, payload, row.tenant_id),
         access_token=_access_cookie(d, token, key),
-        refresh_token=CookieTokenInfo(
-            refresh_token.text,
-            expiry,
-            now,
-            d.config.refresh_cookie_path,
-            _is_secure(d.config),
-            d.config.cookie_domain,
-        ),
+        refresh_token=make_refresh_cookie(d.config, refresh_token.text, expiry, now),
         # Random and never checked: its presence alone says that there is a session (spec/cdi.md 3.5).
         id_refresh_token=TokenInfo(d.new_uuid(), expiry, now),
         anti_csrf_token=anti_csrf_token,
@@ -178,15 +171,20 @@ def _reissue(token: AccessToken, payload: Json, now: int, expires_at: int, paren
     )
 
 
+def make_access_cookie(config: Config, text: str, expiry: int, created_time: int) -> CookieTokenInfo:
+    """An access token with the attributes of its cookie."""
+    path = config.access_token_path
+    return CookieTokenInfo(text, expiry, created_time, path, _is_secure(config), config.cookie_domain)
+
+
+def make_refresh_cookie(config: Config, text: str, expiry: int, created_time: int) -> CookieTokenInfo:
+    """A refresh token with the attributes of its cookie."""
+    path = config.refresh_cookie_path
+    return CookieTokenInfo(text, expiry, created_time, path, _is_secure(config), config.cookie_domain)
+
+
 def _access_cookie(d: Deployment, token: AccessToken, key: SigningKey) -> CookieTokenInfo:
-    return CookieTokenInfo(
-        d.token_version.mint(token, key),
-        token.expires_at,
-        token.created_at,
-        d.config.access_token_path,
-        _is_secure(d.config),
-        d.config.cookie_domain,
-    )
+    return make_access_cookie(d.config, d.token_version.mint(token, key), token.expires_at, token.created_at)
 
 
 def _is_secure(config: Config) -> bool:

@@ -94,9 +94,11 @@ class TheftEvent:
     session_handle: str
     user_id: str
     kind: str
-    """``retired``, ``sibling`` or ``ancestor``: where the presented token stands (shared/rotation.md)."""
-    presented_generation: int
-    line_generation: int
+    """``retired``, ``sibling`` or ``ancestor``: where the presented token stands (shared/rotation.md). ``reuse`` where
+    a remote core found the theft, as it says no more."""
+    presented_generation: int | None
+    line_generation: int | None
+    """None where a remote core found the theft."""
     detected_at: int
     """In ms since the epoch."""
     presenter_user_agent: str | None
@@ -117,6 +119,31 @@ class KeyRow:
     algorithm: str
     created_at: int
     sealed: bytes = field(repr=False)
+
+
+# What a core that runs elsewhere is asked, and answers
+
+
+@dataclass(frozen=True, slots=True)
+class CoreRequest:
+    """One request of spec/cdi.md 2. Its body and its query may hold tokens and user ids."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    may_repeat: bool = True
+    """Whether it does no harm to send it once more where the core may have carried it out already."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreAnswer:
+    """What a core has answered."""
+
+    status: int
+    body: bytes = field(default=b"", repr=False)
+    max_age: int | None = None
+    """For how many seconds it may be kept, where it says so."""
 
 
 # What the facades are given
@@ -234,8 +261,9 @@ class SessionInformation:
     time_created: int
     jwt_payload: Json
     session_data: Json
-    time_refreshed: int
-    """When a new refresh token was last put to use (ms); at first, when the session was created."""
+    time_refreshed: int | None
+    """When a new refresh token was last put to use (ms); at first, when the session was created. None where a remote
+    core keeps the session, which does not say."""
     user_agent: str | None
     """Of the client that did so; None where it is not known or not to be kept."""
     address: str | None

@@ -35,6 +35,9 @@ RESERVED_CLAIMS: Final = (
 )
 """The claims that are Tallystick's own (spec/cdi.md 3.1.4). All others are the app's JWT payload."""
 
+_STAND_INS: Final[dict[str, Json]] = {"3": {"tId": "", "rsub": ""}, "4": {"rsub": ""}, "5": {}}
+"""For the claims that tokens of a core, of older versions, do not have (spec/cdi.md 3.1.2)."""
+
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_header: Final = msgspec.json.Decoder(JwtHeader, strict=True).decode
 
@@ -106,7 +109,7 @@ def open_expired_access_token(
     text: object, ring: Keyring, secrets: Sequence[DerivedKeys], now: int
 ) -> AccessToken | UnknownKey:
     """Verify an access token in everything but its expiry. Raises as :func:`open_access_token`."""
-    signed, header, payload, signature_text = _split(text)
+    signed, header, payload, signature_text = split_access_token(text)
     key = ring.find(header, now)
     if key is None:
         return _judge_unknown_header(header, ring, secrets, now)
@@ -115,33 +118,36 @@ def open_expired_access_token(
         raise TryRefreshToken("the access token's signature is wrong", reason="bad_signature")
     raw = decode_base64url(payload)
     if raw is None:
-        raise _malformed()
-    return _take_claims(_read_object(raw))
+        raise malformed()
+    return take_claims(read_object(raw))
 
 
 def parse_access_token(text: object) -> Json | None:
-    """The claims of a token that looks like ours, or None. Nothing is verified: this only tells our tokens from other
-    systems' Bearer tokens (spec/fdi.md 1.6), and reads back a token that we have just made."""
+    """The claims of a token that looks like ours or a core's, in their order, or None. Nothing is verified: this only
+    tells session tokens from other systems' Bearer tokens (spec/fdi.md 1.6), and reads back one that was just made."""
     try:
-        _, header, payload, _ = _split(text)
+        _, header, payload, _ = split_access_token(text)
         raw_header, raw = decode_base64url(header), decode_base64url(payload)
         if raw_header is None or raw is None:
             return None
-        claims = _read_object(raw)
-        _take_claims(dict(claims))
-        return claims if _decode_header(raw_header).typ == "JWT" else None
+        claims, parsed = read_object(raw), _decode_header(raw_header)
+        stand_ins = _STAND_INS.get(parsed.version)
+        if stand_ins is None or parsed.typ != "JWT":
+            return None
+        take_claims({**claims, **stand_ins})
+        return claims
     except (TryRefreshToken, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _split(text: object) -> tuple[str, str, str, str]:
-    """What is signed, the two parts of it, and the signature."""
+def split_access_token(text: object) -> tuple[str, str, str, str]:
+    """What is signed, the two parts of it, and the signature. Raises :class:`TryRefreshToken` (``malformed``)."""
     if not isinstance(text, str) or not text.isascii() or not 0 < len(text) <= MAX_ACCESS_TOKEN:
-        raise _malformed()
+        raise malformed()
     signed, _, signature = text.rpartition(".")
     header, dot, payload = signed.partition(".")
     if not dot or "." in payload:
-        raise _malformed()
+        raise malformed()
     return signed, header, payload, signature
 
 
@@ -150,25 +156,26 @@ def _judge_unknown_header(header: str, ring: Keyring, secrets: Sequence[DerivedK
     try:
         parsed = _decode_header(raw or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise _malformed() from None
+        raise malformed() from None
     # A genuine key id is no secret, so that a stranger may write another header around it. Only a header that we would
     # have written is worth asking the store for its key.
     is_like_ours = parsed.alg in get_args(Algorithm) and parsed.typ == "JWT" and parsed.version == "5"
     if not is_like_ours or encode_header(parsed) != header:
-        raise _malformed()
+        raise malformed()
     if any(key.kid == parsed.kid for key in ring.keys) or not is_genuine_kid(parsed.kid, secrets, ring.schedule, now):
         raise TryRefreshToken("the access token was not signed by a key of ours", reason="unknown_key")
     return UnknownKey(parsed.kid)
 
 
-def _read_object(raw: bytes) -> Json:
+def read_object(raw: bytes) -> Json:
+    """A JSON object. Raises :class:`TryRefreshToken` (``malformed``)."""
     try:
         return _decode_object(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise _malformed() from None
+        raise malformed() from None
 
 
-def _take_claims(claims: Json) -> AccessToken:
+def take_claims(claims: Json) -> AccessToken:
     """Take our own claims out of all; what is left is the app's.
 
     Absence of one is an error, null only where it says so. By hand, as to have msgspec read the text a second time,
@@ -180,17 +187,18 @@ def _take_claims(claims: Json) -> AccessToken:
         handle, hash1 = take("sessionHandle"), take("refreshTokenHash1")
         parent, anti_csrf = take("parentRefreshTokenHash1"), take("antiCsrfToken")
     except KeyError:
-        raise _malformed() from None
+        raise malformed() from None
     if not (
         type(sub) is type(tenant_id) is type(rsub) is type(handle) is type(hash1) is str
         and type(exp) is type(iat) is int
         and (parent is None or type(parent) is str)
         and (anti_csrf is None or type(anti_csrf) is str)
     ):
-        raise _malformed()
+        raise malformed()
     # By position: with names it takes twice as long.
     return AccessToken(handle, sub, tenant_id, iat * 1000, exp * 1000, hash1, parent, anti_csrf, claims)
 
 
-def _malformed() -> TryRefreshToken:
+def malformed() -> TryRefreshToken:
+    """What is said of a text that is no access token."""
     return TryRefreshToken("the access token is malformed", reason="malformed")

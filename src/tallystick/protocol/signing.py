@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     SECP256R1,
     EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+    EllipticCurvePublicNumbers,
 )
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
@@ -24,29 +26,28 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
-from tallystick.protocol.encoding import encode_base64url
+from tallystick.protocol.encoding import decode_base64url, encode_base64url
+from tallystick.types import Json
 
 _PADDING: Final = PKCS1v15()
 _HASH: Final = SHA256()
 _ECDSA: Final = ECDSA(_HASH)
 _P256_BYTES: Final = 32
+_MAX_RSA_BITS: Final = 8192
+"""Of others' keys: what a longer one takes to verify is no use to anybody but who wants to keep us busy."""
 
 
-class Signer(Protocol):
-    """One private key, bound to its algorithm."""
+class Verifier(Protocol):
+    """One public key, bound to its algorithm."""
 
     algorithm: str
-
-    def sign(self, data: bytes) -> bytes:
-        """The signature over ``data``, as a JWS carries it."""
-        ...
 
     def verify(self, signature: bytes, data: bytes) -> bool:
         """Whether ``signature`` is one over ``data``."""
         ...
 
     def public_members(self) -> dict[str, Any]:
-        """The public key's own members of a JWK (RFC 7517)."""
+        """The key's own members of a JWK (RFC 7517)."""
         ...
 
     def public_der(self) -> bytes:
@@ -54,16 +55,20 @@ class Signer(Protocol):
         ...
 
 
-class _Rs256:
-    algorithm = "RS256"
-
-    def __init__(self, key: RSAPrivateKey) -> None:
-        self._private = key
-        self._public = key.public_key()
-        self._verify = self._public.verify
+class Signer(Verifier, Protocol):
+    """One private key, bound to its algorithm."""
 
     def sign(self, data: bytes) -> bytes:
-        return self._private.sign(data, _PADDING, _HASH)
+        """The signature over ``data``, as a JWS carries it."""
+        ...
+
+
+class _Rs256Verifier:
+    algorithm = "RS256"
+
+    def __init__(self, key: RSAPublicKey) -> None:
+        self._public = key
+        self._verify = key.verify
 
     def verify(self, signature: bytes, data: bytes) -> bool:
         try:
@@ -80,16 +85,20 @@ class _Rs256:
         return self._public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-class _Es256:
-    algorithm = "ES256"
-
-    def __init__(self, key: EllipticCurvePrivateKey) -> None:
+class _Rs256(_Rs256Verifier):
+    def __init__(self, key: RSAPrivateKey) -> None:
+        super().__init__(key.public_key())
         self._private = key
-        self._public = key.public_key()
 
     def sign(self, data: bytes) -> bytes:
-        r, s = decode_dss_signature(self._private.sign(data, _ECDSA))
-        return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
+        return self._private.sign(data, _PADDING, _HASH)
+
+
+class _Es256Verifier:
+    algorithm = "ES256"
+
+    def __init__(self, key: EllipticCurvePublicKey) -> None:
+        self._public = key
 
     def verify(self, signature: bytes, data: bytes) -> bool:
         if len(signature) != 2 * _P256_BYTES:
@@ -115,15 +124,21 @@ class _Es256:
         return self._public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-class _EdDsa:
-    algorithm = "EdDSA"
-
-    def __init__(self, key: Ed25519PrivateKey) -> None:
+class _Es256(_Es256Verifier):
+    def __init__(self, key: EllipticCurvePrivateKey) -> None:
+        super().__init__(key.public_key())
         self._private = key
-        self._public = key.public_key()
 
     def sign(self, data: bytes) -> bytes:
-        return self._private.sign(data)
+        r, s = decode_dss_signature(self._private.sign(data, _ECDSA))
+        return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
+
+
+class _EdDsaVerifier:
+    algorithm = "EdDSA"
+
+    def __init__(self, key: Ed25519PublicKey) -> None:
+        self._public = key
 
     def verify(self, signature: bytes, data: bytes) -> bool:
         try:
@@ -140,6 +155,15 @@ class _EdDsa:
         return self._public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+class _EdDsa(_EdDsaVerifier):
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        super().__init__(key.public_key())
+        self._private = key
+
+    def sign(self, data: bytes) -> bytes:
+        return self._private.sign(data)
+
+
 def load_signer(algorithm: str, der: bytes) -> Signer:
     """Read a PKCS #8 private key for ``algorithm``. Raises ValueError where the two do not belong together.
 
@@ -153,6 +177,42 @@ def load_signer(algorithm: str, der: bytes) -> Signer:
     if algorithm == "EdDSA" and isinstance(key, Ed25519PrivateKey):
         return _EdDsa(key)
     raise ValueError(f"not a private key for {algorithm!r}")
+
+
+def load_verifier(jwk: Json) -> Verifier | None:
+    """Read a public key of a JWK Set (RFC 7517 section 4); None for one that is for something else, is of another kind
+    than ours, or is none at all. Its algorithm is what its kind has, never what a token says."""
+    if jwk.get("use", "sig") != "sig":
+        return None
+    try:
+        verifier = _read_jwk(jwk)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return None if verifier is None or jwk.get("alg", verifier.algorithm) != verifier.algorithm else verifier
+
+
+def _read_jwk(jwk: Json) -> Verifier | None:
+    match jwk:
+        case {"kty": "RSA", "n": n, "e": e}:
+            key = RSAPublicNumbers(_decode_int(e), _decode_int(n)).public_key()
+            return _Rs256Verifier(key) if 2048 <= key.key_size <= _MAX_RSA_BITS else None
+        case {"kty": "EC", "crv": "P-256", "x": x, "y": y}:
+            return _Es256Verifier(EllipticCurvePublicNumbers(_decode_int(x), _decode_int(y), SECP256R1()).public_key())
+        case {"kty": "OKP", "crv": "Ed25519", "x": x}:
+            return _EdDsaVerifier(Ed25519PublicKey.from_public_bytes(_decode_bytes(x)))
+        case _:
+            return None
+
+
+def _decode_int(text: object) -> int:
+    return int.from_bytes(_decode_bytes(text), "big")
+
+
+def _decode_bytes(text: object) -> bytes:
+    decoded = decode_base64url(text) if isinstance(text, str) else None
+    if decoded is None:
+        raise ValueError("not base64url")
+    return decoded
 
 
 def _encode_int(number: int) -> str:

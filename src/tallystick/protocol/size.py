@@ -16,6 +16,9 @@ from tallystick.protocol.access_token import MAX_ACCESS_TOKEN, AccessToken
 from tallystick.protocol.front_token import make_front_token
 from tallystick.types import Json
 
+ANTI_CSRF: Final = 24
+"""Characters of our own anti-CSRF tokens."""
+
 _HEADER: Final = 127
 """An encoded header with the longest key id."""
 _SIGNATURE: Final = 342
@@ -24,9 +27,11 @@ _MAX_FRONT_TOKEN: Final = MAX_COOKIE_BYTES - len("sFrontToken")
 """The browser SDK keeps the front token in a cookie of this name."""
 
 
-def check_fits(user_id: str, handle: str, tenant_id: str, jwt_payload: Json) -> None:
+def check_fits(
+    user_id: str, handle: str, tenant_id: str, jwt_payload: Json, *, longest_anti_csrf: int = ANTI_CSRF
+) -> None:
     """Raise :class:`BadInput` (``too_large``), with the sizes, where a token of this session would not fit."""
-    largest = _largest_token(user_id, handle, tenant_id, jwt_payload)
+    largest = _largest_token(user_id, handle, tenant_id, jwt_payload, longest_anti_csrf)
     access = _HEADER + _base64_length(len(msgspec.json.encode(largest.claims()))) + _SIGNATURE + 2
     front = len(make_front_token(largest))
     for name, size, limit in (
@@ -42,7 +47,7 @@ def check_fits(user_id: str, handle: str, tenant_id: str, jwt_payload: Json) -> 
             )
 
 
-def _largest_token(user_id: str, handle: str, tenant_id: str, jwt_payload: Json) -> AccessToken:
+def _largest_token(user_id: str, handle: str, tenant_id: str, jwt_payload: Json, longest_anti_csrf: int) -> AccessToken:
     return AccessToken(
         handle=handle,
         user_id=user_id,
@@ -51,7 +56,7 @@ def _largest_token(user_id: str, handle: str, tenant_id: str, jwt_payload: Json)
         expires_at=9_999_999_999_000,
         refresh_hash1="0" * 64,
         parent_hash1="0" * 64,
-        anti_csrf_token="0" * 24,
+        anti_csrf_token="0" * longest_anti_csrf,
         jwt_payload=jwt_payload,
     )
 

@@ -22,6 +22,7 @@ from tallystick.protocol.access_token import (
     RESERVED_CLAIMS,
     AccessToken,
     UnknownKey,
+    malformed,
     mint_access_token,
 )
 from tallystick.protocol.derivation import DerivedKeys
@@ -178,11 +179,6 @@ def check_unexpired(token: AccessToken, now: int) -> None:
         raise TryRefreshToken("the access token has expired", reason="expired")
 
 
-def malformed() -> TryRefreshToken:
-    """What is said of a text that is no access token."""
-    return TryRefreshToken("the access token is malformed", reason="malformed")
-
-
 def tenant_of(handle: str) -> str:
     """The tenant that a session handle names (spec/cdi.md 2.12)."""
     return handle.partition("_")[2] or PUBLIC
@@ -229,7 +225,7 @@ def _open_jwt(
     if header != _own_header(named, key):
         raise malformed()
     _check_signature(key, decode_base64url(signature) or b"", f"{header}.{payload}")
-    return Opened(_read_claims(decode_base64url(payload) or b"", version), version, key)
+    return Opened(read_claims(decode_base64url(payload) or b"", version), version, key)
 
 
 def _own_header(named: _Header, key: SigningKey) -> str:
@@ -255,7 +251,8 @@ def _check_signature(key: SigningKey, signature: bytes, signed: str) -> None:
         raise TryRefreshToken("the access token's signature is wrong", reason="bad_signature")
 
 
-def _read_claims(raw: bytes, version: TokenVersion) -> AccessToken:
+def read_claims(raw: bytes, version: TokenVersion) -> AccessToken:
+    """The claims of a token of version 3 or newer."""
     ours, every = _decode_claims(raw), _decode_object(raw)
     if any(name not in every for name in version.reserved):
         raise malformed()

@@ -15,7 +15,7 @@ from tallystick.config import Retirement, milliseconds
 from tallystick.deployment import Deployment, make_deployment
 from tallystick.errors import TryRefreshToken
 from tallystick.flows import open_token, signing_key
-from tallystick.protocol.access_token import AccessToken, UnknownKey
+from tallystick.protocol.access_token import AccessToken, UnknownKey, malformed
 from tallystick.protocol.derivation import DerivedKeys
 from tallystick.protocol.keyring import SigningKey
 from tallystick.protocol.rotation import Rule
@@ -24,7 +24,6 @@ from tallystick.protocol.token_versions import (
     Opened,
     TokenVersion,
     check_unexpired,
-    malformed,
     open_any_access_token,
 )
 from tallystick.service.answers import Refusal, wrong_key

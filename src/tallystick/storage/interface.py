@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
+from tallystick.types import CoreAnswer, CoreRequest, KeyRow, LineStep, SessionRow, TheftEvent
 
 
 class SessionStore(Protocol):
@@ -173,6 +173,37 @@ class AsyncSessionStore(Protocol):
     async def insert_key(self, row: KeyRow) -> bool: ...
 
     async def purge_keys(self, app_id: str, created_before: int) -> int: ...
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Core(Protocol):
+    """A core that runs elsewhere, for synchronous code: instead of a store, as it keeps the sessions and judges by
+    itself. Its one step is to have a request answered; which of several hosts does so is its own affair. It is used by
+    many threads at once."""
+
+    def send(self, request: CoreRequest) -> CoreAnswer:
+        """The core's answer, whatever it is. Raises :class:`~tallystick.GeneralError` (``store_failed``) where none
+        comes in good time; a request that may not be repeated is then either carried out or not."""
+        ...
+
+    def send_shared(self, request: CoreRequest) -> CoreAnswer:
+        """The same, but whoever asks for the same while it is on its way gets the same answer."""
+        ...
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class AsyncCore(Protocol):
+    """The same for asynchronous code."""
+
+    async def send(self, request: CoreRequest) -> CoreAnswer: ...
+
+    async def send_shared(self, request: CoreRequest) -> CoreAnswer: ...
 
     async def open(self) -> None: ...
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from tallystick.config import Config
 from tallystick.errors import GeneralError
 from tallystick.storage.memory import AsyncMemoryStore, MemoryStore
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import sqlalchemy
     import sqlalchemy.ext.asyncio
 
-    from tallystick.storage.interface import AsyncSessionStore, SessionStore
+    from tallystick.storage.interface import AsyncCore, AsyncSessionStore, Core, SessionStore
 
 Engine: TypeAlias = "sqlalchemy.Engine"
 AsyncEngine: TypeAlias = "sqlalchemy.ext.asyncio.AsyncEngine"
@@ -33,9 +34,10 @@ _SQL: Final = {
     "mariadb": "mariadb",
 }
 _REDIS: Final = frozenset({"redis", "rediss", "valkey", "valkeys"})
+_CORE: Final = frozenset({"http", "https"})
 _SUPPORTED: Final = (
-    "sqlite:///file.db, postgresql://user:password@host/database, mysql:// and mariadb:// likewise, redis://host "
-    "and memory://"
+    "sqlite:///file.db, postgresql://user:password@host/database, mysql:// and mariadb:// likewise, redis://host, "
+    "memory:// and, for a core that runs elsewhere, http://core:3567"
 )
 
 
@@ -84,6 +86,39 @@ def open_async_store(
         return AsyncSqlStore(make_async_engine(_parse(target)), owned=True, migrate=migrate)
     engine = cast("AsyncEngine", _own_engine(target, is_async=True))
     return AsyncSqlStore(engine, owned=False, migrate=migrate)
+
+
+def open_core(url: str, config: Config, api_key: str | None) -> Core:
+    """The client of a core that runs elsewhere, which connects when it is first used. Raises :class:`GeneralError`:
+    ``bad_url``, ``bad_config`` or ``missing_driver``."""
+    core: Core = _load_client().HttpCore(url, **_core_options(config, api_key))
+    return core
+
+
+def open_async_core(url: str, config: Config, api_key: str | None) -> AsyncCore:
+    """The same for asynchronous code."""
+    core: AsyncCore = _load_client().AsyncHttpCore(url, **_core_options(config, api_key))
+    return core
+
+
+def _core_options(config: Config, api_key: str | None) -> dict[str, Any]:
+    return {"app_id": config.app_id, "api_key": api_key, "seconds": config.core_timeout.total_seconds()}
+
+
+def _load_client() -> Any:  # noqa: ANN401 - the module, loaded with httpx when a URL asks for it
+    try:
+        from tallystick.storage.remote import client
+    except ImportError as error:
+        raise GeneralError(
+            'the client of a core needs httpx: pip install "tallystick[remote]"', reason="missing_driver"
+        ) from error
+    return client
+
+
+def is_core(target: object) -> bool:
+    """Tell whether a core that runs elsewhere is meant, and no store."""
+    match = _SCHEME.match(target.lstrip()) if isinstance(target, str) else None
+    return match is not None and match[1] in _CORE
 
 
 def database_file(target: object) -> Path | None:

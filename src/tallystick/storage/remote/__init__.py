@@ -1,0 +1,1 @@
+"""A core that runs elsewhere, over HTTP (spec/cdi.md)."""
