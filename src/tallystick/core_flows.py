@@ -30,6 +30,7 @@ from tallystick.protocol.size import check_fits
 from tallystick.protocol.token_versions import tenant_of
 from tallystick.storage.interface import Core
 from tallystick.types import (
+    OMITTED,
     ClientInfo,
     CookieTokenInfo,
     CoreAnswer,
@@ -134,20 +135,21 @@ def verify_alone(
     access_token: object,
     anti_csrf_token: object,
     id_refresh_token: object,
-    *,
     do_anti_csrf_check: bool,
 ) -> FoundSession | None:
     """The same where nobody has to be asked, which is nearly always, without the cost of a flow. None where it takes
     :func:`verify`."""
-    check_id_refresh_token(id_refresh_token)
+    if id_refresh_token is not OMITTED:
+        check_id_refresh_token(id_refresh_token)
     now = d.clock()
     if not access_token or not d.keys.are_usable(now) or d.keys.want_renewal(now):
         return None
     token = d.keys.open(access_token, now)
     if not isinstance(token, AccessToken) or token.parent_hash1 is not None:
         return None
-    if do_anti_csrf_check:
-        check_anti_csrf(token.anti_csrf_token, anti_csrf_token)
+    expected = token.anti_csrf_token
+    if do_anti_csrf_check and expected is not None:
+        check_anti_csrf(expected, anti_csrf_token)
     return issuing.find(token, copy_json(token.jwt_payload))
 
 

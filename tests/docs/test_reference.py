@@ -26,7 +26,7 @@ from tallystick import (
 )
 from tallystick.cli import commands
 from tallystick.config import Settings
-from tallystick.edges import SECRET_VARIABLE
+from tallystick.edges import API_KEY_VARIABLE, SECRET_VARIABLE
 from tallystick.integrations import fastapi
 from tallystick.protocol import claims
 from tallystick.protocol.claims import SessionClaim, SessionClaimValidator
@@ -110,7 +110,7 @@ def test_the_reference_has_every_setting_with_its_type_and_default():
 
 def test_the_reference_names_the_environment_variables():
     documented = columns_of(REFERENCE / "configuration.md", "variable")
-    assert set(documented) == {SECRET_VARIABLE, commands.URL_VARIABLE}
+    assert set(documented) == {SECRET_VARIABLE, API_KEY_VARIABLE, commands.URL_VARIABLE}
 
 
 def test_the_reference_has_every_error_with_its_numbers():

@@ -154,6 +154,11 @@ def _backend(url: str) -> str:
     name = match[1]
     if name == _MEMORY or name in _REDIS:
         return name
+    if name in _CORE:
+        raise GeneralError(
+            "a core that runs elsewhere is no store: here give the URL of the store that the core itself uses",
+            reason="unsupported_store",
+        )
     if name not in _SQL:
         raise GeneralError(f"{name}:// is not supported; today are {_SUPPORTED}", reason="unsupported_store")
     return _SQL[name]
