@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tallystick import GeneralError
 from tallystick.storage.memory import AsyncMemoryStore, MemoryStore
-from tallystick.storage.opening import database_file, is_ephemeral, open_async_store, open_store
+from tallystick.storage.opening import database_file, is_core, is_ephemeral, open_async_store, open_store
 from tallystick.storage.sql.store import AsyncSqlStore, SqlStore
 
 OPENERS = pytest.mark.parametrize("opener", [open_store, open_async_store])
@@ -54,11 +54,20 @@ def test_a_store_is_taken_as_it_is():
 
 
 @OPENERS
-@pytest.mark.parametrize("url", ["http://core:3567", "https://core", "mongodb://host", "mssql://h/db", "oracle://h/db"])
+@pytest.mark.parametrize("url", ["mongodb://host", "mssql://h/db", "oracle://h/db"])
 def test_what_is_not_supported_is_refused_with_what_is(opener, url):
     with pytest.raises(GeneralError, match=r"sqlite:///file.db, postgresql://") as refused:
         opener(url)
     assert refused.value.reason == "unsupported_store"
+
+
+@OPENERS
+@pytest.mark.parametrize("url", ["http://core:3567", "https://core", "http://core1:3567,http://core2:3567"])
+def test_a_core_is_no_store_and_whose_url_to_give_is_said(opener, url):
+    with pytest.raises(GeneralError, match="the store that the core itself uses") as refused:
+        opener(url)
+    assert refused.value.reason == "unsupported_store"
+    assert is_core(url)
 
 
 @OPENERS
