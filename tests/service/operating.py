@@ -52,7 +52,14 @@ class Service:
 
     def start(self, *, until: str = "/ready") -> None:
         """Return when it answers ``until`` with 200, or, with ``until=""``, when it answers at all."""
+        self.begin()
+        self.await_answer(until)
+
+    def begin(self) -> None:
         self.process = launch([*self.arguments, "--port", str(self.port)], self.environment, self._log)
+
+    def await_answer(self, until: str = "/ready") -> None:
+        assert self.process
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:

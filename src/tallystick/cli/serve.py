@@ -89,11 +89,7 @@ def make_serve(fail: Callable[[str], object]) -> Callable[..., None]:
         flags = {name: value for name, value in given.items() if value is not None and value is not False}
         try:
             settings, flagged = gather_settings(config, os.environ, flags)
-            if settings.dev and "url" in flagged:
-                raise GeneralError(
-                    "--dev has a throw-away database of its own: leave out the URL, or --dev", reason="bad_config"
-                )
-            code = _serve(settings)
+            code = _serve(settings, is_throw_away=settings.dev and "url" not in flagged)
         except GeneralError as error:
             fail(error.message)
         else:
@@ -108,14 +104,14 @@ def make_serve(fail: Callable[[str], object]) -> Callable[..., None]:
     return serve
 
 
-def _serve(settings: CoreSettings) -> int:
+def _serve(settings: CoreSettings, *, is_throw_away: bool) -> int:
     try:
         from tallystick.service.serving import serve
     except ModuleNotFoundError as error:
         raise GeneralError(
             f'the service needs {error.name}: pip install "tallystick[service]"', reason="missing_driver"
         ) from error
-    return serve(settings)
+    return serve(settings, is_throw_away=is_throw_away)
 
 
 def _is_shown(setting: Setting) -> bool:

@@ -170,7 +170,7 @@ class Edge:
             await self._health.start()
         except GeneralError as error:
             _logger.error("cannot start: %s", error.message)
-            await send({"type": "lifespan.startup.failed", "message": error.message})
+            await send({"type": "lifespan.startup.failed"})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -1,7 +1,7 @@
 """``tallystick serve``: from settings to processes that listen.
 
-One process answers by itself. Several are uvicorn's workers on one listening socket: a worker that dies takes its own
-connections with it and nothing that waits in the socket's queue, and is replaced within a second.
+One process answers by itself. Several share the listening sockets: a worker that dies takes its own connections with it
+and nothing that waits in a socket's queue, and is replaced.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Final
 
 from uvicorn import Config, Server
-from uvicorn.supervisors import Multiprocess
 
 from tallystick.errors import GeneralError
 from tallystick.protocol.derivation import derive_all
@@ -33,6 +32,7 @@ from tallystick.service.edge import Edge
 from tallystick.service.journal import set_up_logging
 from tallystick.service.metrics import DIRECTORY_VARIABLE
 from tallystick.service.settings import CoreSettings
+from tallystick.service.supervisor import Supervisor
 from tallystick.service.worker import make_worker
 from tallystick.storage.opening import is_ephemeral, open_async_store
 
@@ -53,11 +53,15 @@ class Launch:
     secret: tuple[str, ...] = field(repr=False)
 
 
-def serve(settings: CoreSettings) -> int:
-    """Serve until told to stop; the exit code. Raises :class:`GeneralError` for what can be told before: no secret, a
-    bad URL, a port that is taken."""
+def serve(settings: CoreSettings, *, is_throw_away: bool = False) -> int:
+    """Serve until told to stop; the exit code. ``is_throw_away`` takes a database and a secret for this run alone.
+
+    Raises :class:`GeneralError` for what can be told before: no secret, a bad URL, a port that is taken.
+    """
     with ExitStack() as stack:
         if settings.dev:
+            _check_loopback(settings.host)
+        if is_throw_away:
             settings = stack.enter_context(_throw_away(settings))
         launch = Launch(settings, find_secret(settings))
         _check(launch)
@@ -148,12 +152,7 @@ def _check(launch: Launch) -> None:
 
 @contextmanager
 def _throw_away(settings: CoreSettings) -> Generator[CoreSettings]:
-    """A database and a secret for this run alone, reached from this machine alone."""
-    if not _is_loopback(settings.host):
-        raise GeneralError(
-            f"--dev listens on this machine only, and {settings.host} is not it: leave out --host, or --dev",
-            reason="bad_config",
-        )
+    """A database and a secret for this run alone."""
     home = tempfile.mkdtemp(prefix="tallystick-dev-")
     try:
         url = f"sqlite:///{home}/dev.db"
@@ -162,11 +161,16 @@ def _throw_away(settings: CoreSettings) -> Generator[CoreSettings]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _is_loopback(host: str) -> bool:
+def _check_loopback(host: str) -> None:
     try:
-        return ip_address(host).is_loopback
+        is_loopback = ip_address(host).is_loopback
     except ValueError:
-        return host.lower() == "localhost"
+        is_loopback = host.lower() == "localhost"
+    if not is_loopback:
+        raise GeneralError(
+            f"--dev listens on this machine only, and {host} is not it: leave out --host, or --dev",
+            reason="bad_config",
+        )
 
 
 @contextmanager
@@ -201,7 +205,6 @@ def _uvicorn(launch: Launch) -> Config:
         proxy_headers=False,
         server_header=False,
         date_header=True,
-        workers=launch.settings.workers,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=launch.settings.shutdown_timeout,
     )
@@ -213,7 +216,7 @@ def _serve_alone(launch: Launch, sockets: list[socket.socket]) -> int:
     signal.signal(signal.SIGTERM, _end)
     with contextlib.suppress(KeyboardInterrupt, _Stopped):
         server.run(sockets)
-    return 0 if server.started else 1
+    return 0
 
 
 class _Stopped(BaseException):
@@ -225,7 +228,12 @@ def _end(_signal: int, _frame: object) -> None:
 
 
 def _serve_by_several(launch: Launch, sockets: list[socket.socket]) -> int:
-    supervisor = Multiprocess(_uvicorn(launch), sockets)
-    supervisor.run()
-    # A worker that was told to stop ends by the signal, which is below 0.
-    return max(0, *(process.exitcode or 0 for process in supervisor.processes))
+    work = partial(_work, launch, sockets)
+    return Supervisor(work, launch.settings.workers, launch.settings.shutdown_timeout).run()
+
+
+def _work(launch: Launch, sockets: list[socket.socket]) -> None:
+    """What each of several workers does."""
+    # Ctrl-C on a terminal goes to all of its processes; the supervisor's word is what counts.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise SystemExit(_serve_alone(launch, sockets))

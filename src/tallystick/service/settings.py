@@ -368,8 +368,8 @@ class CoreSettings:
         False,
         Flag(),
         Group.OPERATION,
-        "For development and for the test suites of SDKs: a throw-away database and secret, loopback alone, "
-        "and signing keys may be shorter-lived than an hour.",
+        "For development and for the test suites of SDKs: loopback alone, signing keys may be shorter-lived than an "
+        "hour, and, unless a URL is given beside it, a throw-away database and secret.",
         is_ours=True,
     )
 
