@@ -1,5 +1,6 @@
 """The service as an operator knows it: start, stop, logs, metrics, workers. Real processes of `tallystick serve`."""
 
+import contextlib
 import json
 import os
 import signal
@@ -197,3 +198,45 @@ class _half_a_request:  # noqa: N801 - read as the statement that it is used in
         while part := self._socket.recv(65536):
             answer += part
         return answer
+
+
+def test_expired_sessions_are_purged_by_themselves(tmp_path: Path, database: str):
+    with run_service(
+        tmp_path,
+        *("--dev", "--workers", "2", "--purge-interval", "0.0003"),  # 1.08 s
+        *("--access-token-validity", "1", "--refresh-token-validity", "0.02", database),  # 1.2 s
+    ) as service:
+        created = [service.create() for _ in range(3)]
+        wait_until(lambda: service.metrics()["tallystick_sessions_purged_total"] == 3)
+        answer = httpx.get(f"{service.url}/recipe/session", params={"sessionHandle": created[0]["session"]["handle"]})
+        assert answer.json()["status"] == "UNAUTHORISED"
+
+
+def test_a_head_that_is_too_large_is_refused(tmp_path: Path, database: str):
+    with run_service(tmp_path, database) as service:
+        for size, status in ((8_000, b"200"), (20_000, b"400"), (400_000, b"400")):
+            with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+                head = f"GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-long: {'x' * size}\r\n\r\n"
+                with contextlib.suppress(ConnectionError):  # it does not read to the end
+                    connection.sendall(head.encode())
+                with contextlib.suppress(ConnectionResetError):
+                    assert connection.recv(100).startswith(b"HTTP/1.1 " + status)
+        assert httpx.get(f"{service.url}/hello").status_code == 200
+
+
+def test_a_worker_whose_supervisor_is_killed_stops_too(tmp_path: Path, database: str):
+    with run_service(tmp_path, database, "--workers", "2") as service:
+        wait_until(lambda: len(service.workers()) == 2)
+        workers = service.workers()
+        assert service.process
+        service.process.kill()
+        service.process.wait(20)
+        wait_until(lambda: not any(_is_alive(worker) for worker in workers))
+        assert _is_refused(service.port)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
