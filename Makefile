@@ -66,6 +66,7 @@ prove: setup ## Explore every state of the rotation, and of four other schemes: 
 test: setup system assets lint ## Everything that CI runs, with coverage of the pure layers
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 -m "not browser" --ignore=tests/model
+	$(BIN)/python -m pytest -n 2 -m "not browser" --no-token-cache tests/unit tests/integrations
 	$(BIN)/python -m pytest -n 2 tests/model
 	$(BIN)/python -m pytest -m browser
 	$(BIN)/coverage combine --quiet

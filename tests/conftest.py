@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tallystick import Config
 from tests.mariadb_servers import make_mariadb_database, run_mariadb
 from tests.redis_servers import run_redis, run_redis_cluster
 from tests.servers import find_chromium, make_database, run_postgres
@@ -20,6 +21,20 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-token-cache",
+        action="store_true",
+        help="Sessions remember no verified access token unless a test asks for it: all results must be the same.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--no-token-cache"):
+        # The default of the setting, as no test should have to know of it.
+        Config.__init__.__kwdefaults__["verified_token_cache"] = 0
 
 
 @pytest.hookimpl(tryfirst=True)

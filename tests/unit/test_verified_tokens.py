@@ -34,6 +34,11 @@ class Counter:
 
 
 @pytest.fixture
+def sessions(facades):
+    return facades.make(verified_token_cache=10_000)
+
+
+@pytest.fixture
 def checked(monkeypatch):
     return Counter(monkeypatch)
 
@@ -147,7 +152,7 @@ def test_what_says_it_is_equal_to_a_remembered_token_is_not_taken_for_it(session
 
 
 def test_with_another_ring_all_is_forgotten(facades, clock):
-    sessions = facades.make(signing_key_interval=timedelta(hours=2))
+    sessions = facades.make(signing_key_interval=timedelta(hours=2), verified_token_cache=10_000)
     text = sessions.create_new_session("u").access_token.token
     sessions.get_session(text)
     keys = sessions._deployment.keys
