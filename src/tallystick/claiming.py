@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tallystick.calls import Flow, fetch
@@ -68,6 +69,17 @@ def validate_for_handle(
 
 
 # Of a session that has just been verified
+
+
+def choose_verify_alone(
+    flows: Repertoire[D], d: D, validators: Sequence[SessionClaimValidator]
+) -> Callable[[object, object, object, bool], FoundSession | None]:
+    """The sequences' own ``verify_alone``; where there are claims to check, one that says that it takes more."""
+    return _never_alone if validators else partial(flows.verify_alone, d)
+
+
+def _never_alone(*_arguments: object) -> None:
+    return None
 
 
 def verify(

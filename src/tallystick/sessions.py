@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from tallystick import claiming
 from tallystick.calls import Flow, run, settle
+from tallystick.claiming import choose_verify_alone
 from tallystick.config import PUBLIC, Config, Settings
 from tallystick.edges import DEFAULT_URL, Secret, find_place, open_place, report
 from tallystick.errors import SessionError, TokenTheftDetected
@@ -90,6 +91,8 @@ class Sessions:
         self._claim_validators = check_validators(claim_validators, "claim_validators")
         self._store = open_place(place, url, migrate)
         self._thefts = SyncNotifier(on_token_theft)
+        self.verify_alone = choose_verify_alone(self._flows, self._deployment, self._claim_validators)
+        """For :mod:`tallystick.transport`: what :meth:`get_session` gives where nobody has to be asked."""
 
     def create_new_session(
         self,
@@ -146,10 +149,8 @@ class Sessions:
         Raises :class:`TryRefreshToken` where the token is missing, expired or not good, or the anti-CSRF check fails;
         :class:`Unauthorised` where there is no such session; :class:`InvalidClaims` where its claims do not do.
         """
-        if not (check_database or self._claim_validators or override_global_claim_validators):
-            found = self._flows.verify_alone(
-                self._deployment, access_token, anti_csrf_token, id_refresh_token, do_anti_csrf_check
-            )
+        if not (check_database or override_global_claim_validators):
+            found = self.verify_alone(access_token, anti_csrf_token, id_refresh_token, do_anti_csrf_check)
             if found is not None:
                 return found
         verification = self._flows.verify(

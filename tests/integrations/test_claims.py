@@ -323,7 +323,7 @@ def sessions(clock: FakeClock) -> Sessions:
 def begin(sessions: Sessions, user: str) -> tuple[wsgi.Session, Exchange]:
     exchange = Exchange(Post(), sessions.config)
     created = sessions.create_new_session(user)
-    slot = wsgi.Slot(exchange, lambda question: question.put_to(sessions))
+    slot = wsgi.Slot(exchange, sessions, lambda question: question.put_to(sessions))
     return wsgi.Session(slot, hand_over_created(exchange, "header", created)), exchange
 
 

@@ -31,13 +31,14 @@ from tallystick.errors import GeneralError, SessionError
 from tallystick.integrations.streams import Connection, end_with
 from tallystick.integrations.watching import Watches
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator
+from tallystick.sessions import Sessions
 from tallystick.transport.changes import Changes
 from tallystick.transport.cors import get_all_cors_headers, get_cors_expose_headers
 from tallystick.transport.decisions import Answer
 from tallystick.transport.dialogue import Dialogue, Question, check_sessions, hold_async
 from tallystick.transport.exchange import Exchange
 from tallystick.transport.routes import Routes
-from tallystick.transport.session import Held, SessionContent, create, verify
+from tallystick.transport.session import Held, SessionContent, create, verify, verify_alone
 from tallystick.transport.streams import check_origin
 from tallystick.types import Json
 
@@ -104,12 +105,14 @@ class ScopeRequest:
         return client[0] if client else None
 
     def header(self, name: str) -> str | None:
-        wanted = name.encode("ascii")
-        values = [value for key, value in self._scope["headers"] if key == wanted]
-        if not values:
-            return None
-        # HTTP/2 may split the Cookie header (RFC 9113 section 8.2.3).
-        return (b"; ".join(values) if name == "cookie" else values[0]).decode("latin-1")
+        wanted, found = name.encode("ascii"), None
+        for key, value in self._scope["headers"]:
+            if key == wanted:
+                if found is None:
+                    found = value
+                elif name == "cookie":  # HTTP/2 may split it (RFC 9113 section 8.2.3)
+                    found += b"; " + value
+        return None if found is None else found.decode("latin-1")
 
 
 class Session(SessionContent):
@@ -117,8 +120,7 @@ class Session(SessionContent):
     raises :class:`Unauthorised` where the session has ended meanwhile."""
 
     def __init__(self, slot: Slot, held: Held) -> None:
-        super().__init__(slot.exchange, held)
-        self._slot = slot
+        self._exchange, self._held, self._slot = slot.exchange, held, slot
 
     async def revoke_session(self) -> None:
         """End the session and take the client's tokens away."""
@@ -166,12 +168,17 @@ class Session(SessionContent):
 class Slot:
     """What a middleware leaves with the request for the app's own code: how to ask the sessions on its behalf."""
 
-    __slots__ = ("_answer", "exchange", "watches")
+    __slots__ = ("_answer", "exchange", "sessions", "watches")
 
     def __init__(
-        self, exchange: Exchange, answer: Callable[[Question], Awaitable[Any]], watches: Watches | None = None
+        self,
+        exchange: Exchange,
+        sessions: Sessions | AsyncSessions,
+        answer: Callable[[Question], Awaitable[Any]],
+        watches: Watches | None = None,
     ) -> None:
         self.exchange = exchange
+        self.sessions = sessions
         self.watches = watches
         self._answer = answer
 
@@ -197,7 +204,11 @@ class Slot:
         override: OverrideValidators | None,
     ) -> Session | None:
         """See :func:`get_session`."""
-        held = await self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database, override))
+        held = None
+        if not check_database and override is None:
+            held = verify_alone(self.exchange, self.sessions, anti_csrf_check)
+        if held is None:
+            held = await self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database, override))
         return self.session_of(held)
 
     def session_of(self, held: Held | None) -> Session | None:
@@ -211,9 +222,14 @@ class WebSocketSlot(Slot):
     __slots__ = ("_connection",)
 
     def __init__(
-        self, exchange: Exchange, answer: Callable[[Question], Awaitable[Any]], watches: Watches, connection: Connection
+        self,
+        exchange: Exchange,
+        sessions: AsyncSessions,
+        answer: Callable[[Question], Awaitable[Any]],
+        watches: Watches,
+        connection: Connection,
     ) -> None:
-        super().__init__(exchange, answer, watches)
+        super().__init__(exchange, sessions, answer, watches)
         self._connection = connection
 
     async def get_session(
@@ -238,6 +254,7 @@ class SessionMiddleware:
         self.app = app
         self.sessions = check_sessions(sessions, AsyncSessions, type(self).__name__)
         self.routes = Routes(sessions.config)
+        self._config = sessions.config
         self._watches = Watches(self.sessions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -248,13 +265,13 @@ class SessionMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(ScopeRequest(scope), self.sessions.config)
-        scope[_SCOPE_KEY] = slot = Slot(exchange, self._answer, self._watches)
+        exchange = Exchange(ScopeRequest(scope), self._config)
+        scope[_SCOPE_KEY] = slot = Slot(exchange, self.sessions, self._answer, self._watches)
         has_started = False
 
         async def send_changed(message: Message) -> None:
             nonlocal has_started
-            if message["type"] == "http.response.start":
+            if not has_started and message["type"] == "http.response.start":
                 has_started = True
                 if exchange.changes:
                     message["headers"] = _change(message.get("headers", ()), exchange.changes)
@@ -273,14 +290,14 @@ class SessionMiddleware:
         await _respond(answer, send_changed)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(ScopeRequest(scope), self.sessions.config)
+        exchange = Exchange(ScopeRequest(scope), self._config)
 
         def change_headers(message: Message) -> None:
             if exchange.changes:
                 message["headers"] = _change(message.get("headers", ()), exchange.changes)
 
         connection = Connection(exchange, self._watches, receive, send, change_headers)
-        scope[_SCOPE_KEY] = WebSocketSlot(exchange, self._answer, self._watches, connection)
+        scope[_SCOPE_KEY] = WebSocketSlot(exchange, self.sessions, self._answer, self._watches, connection)
         try:
             await self.app(scope, connection.receive, connection.send)
         except SessionError as error:

@@ -19,6 +19,7 @@ from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, overload
 
+from tallystick.aio import AsyncSessions
 from tallystick.config import PUBLIC
 from tallystick.errors import GeneralError, SessionError
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator
@@ -28,7 +29,7 @@ from tallystick.transport.decisions import Answer
 from tallystick.transport.dialogue import Dialogue, Question, check_sessions, hold
 from tallystick.transport.exchange import Exchange
 from tallystick.transport.routes import Routes
-from tallystick.transport.session import Held, SessionContent, create, verify
+from tallystick.transport.session import Held, SessionContent, create, verify, verify_alone
 from tallystick.types import Json
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ class Session(SessionContent):
     :class:`Unauthorised` where the session has ended meanwhile."""
 
     def __init__(self, slot: Slot, held: Held) -> None:
-        super().__init__(slot.exchange, held)
-        self._slot = slot
+        self._exchange, self._held, self._slot = slot.exchange, held, slot
 
     def revoke_session(self) -> None:
         """End the session and take the client's tokens away."""
@@ -142,10 +142,13 @@ class Session(SessionContent):
 class Slot:
     """What a middleware leaves with the request for the app's own code: how to ask the sessions on its behalf."""
 
-    __slots__ = ("_answer", "exchange")
+    __slots__ = ("_answer", "exchange", "sessions")
 
-    def __init__(self, exchange: Exchange, answer: Callable[[Question], Any]) -> None:
+    def __init__(
+        self, exchange: Exchange, sessions: Sessions | AsyncSessions, answer: Callable[[Question], Any]
+    ) -> None:
         self.exchange = exchange
+        self.sessions = sessions
         self._answer = answer
 
     def hold(self, dialogue: Dialogue[T]) -> T:
@@ -170,8 +173,22 @@ class Slot:
         override: OverrideValidators | None,
     ) -> Session | None:
         """See :func:`get_session`."""
-        held = self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database, override))
-        return self.session_of(held)
+        return self.session_of(self.verify(session_required, anti_csrf_check, check_database, override))
+
+    def verify(
+        self,
+        session_required: bool,
+        anti_csrf_check: bool | None,
+        check_database: bool,
+        override: OverrideValidators | None,
+    ) -> Held | None:
+        """What the request holds."""
+        held = None
+        if not check_database and override is None:
+            held = verify_alone(self.exchange, self.sessions, anti_csrf_check)
+        if held is None:
+            held = self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database, override))
+        return held
 
     def session_of(self, held: Held | None) -> Session | None:
         """What a request's code sees of what the request holds."""
@@ -184,11 +201,12 @@ class Carrier:
     def __init__(self, app: WSGIApplication, sessions: Sessions) -> None:
         self.app = app
         self.sessions = sessions
+        self._config = sessions.config
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        exchange = Exchange(EnvironRequest(environ), self.sessions.config)
-        environ[_SLOT_KEY] = Slot(exchange, self._answer)
+        exchange = Exchange(EnvironRequest(environ), self._config)
+        environ[_SLOT_KEY] = Slot(exchange, self.sessions, self._answer)
         environ.pop(SESSION_KEY, None)  # of a server that uses its dict again (P-36)
 
         def start_changed(

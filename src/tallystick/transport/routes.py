@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from posixpath import commonpath
 from typing import Final, TypeAlias
 
 from tallystick.config import Config
@@ -37,10 +38,14 @@ class Routes:
             self.by_place[("DELETE", f"{auth}{DEVICES}")] = end_other_devices
             self.by_place[("DELETE", f"{auth}{DEVICES}/{ONE}")] = end_device
         self._one_device: Final = f"{auth}{DEVICES}/"
+        self._prefix: Final = commonpath([path for _, path in self.by_place])
 
     def find(self, request: Request) -> Route | None:
         """What answers ``request``; None where that is the app. A slash at the path's end does not matter."""
-        path = request.path.rstrip("/")
+        path = request.path
+        if not path.startswith(self._prefix):
+            return None
+        path = path.rstrip("/")
         found = self.by_place.get((request.method, path))
         if found is None and path.startswith(self._one_device) and "/" not in path[len(self._one_device) :]:
             return self.by_place.get((request.method, f"{self._one_device}{ONE}"))

@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from tallystick.config import PUBLIC
-from tallystick.errors import InvalidClaims, Unauthorised
+import msgspec
+from msgspec.structs import replace
+
+from tallystick.aio import AsyncSessions
+from tallystick.config import PUBLIC, AntiCsrf
+from tallystick.errors import InvalidClaims, SessionError, Unauthorised
 from tallystick.protocol.access_token import RESERVED_CLAIMS, parse_access_token
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_claim
 from tallystick.sessions import Sessions
-from tallystick.transport.decisions import add_issuer, decide_creation, decide_verification
+from tallystick.transport.decisions import (
+    add_issuer,
+    decide_creation,
+    decide_verification,
+    find_usual_token,
+    needs_anti_csrf,
+)
 from tallystick.transport.dialogue import Dialogue, ask
 from tallystick.transport.exchange import Exchange
 from tallystick.transport.request import identify_client
 from tallystick.transport.tokens import Method, attach_access_token, attach_created, clear
-from tallystick.types import CreatedSession, FoundSession, Json, RegeneratedToken, SessionInfo, SessionInformation
+from tallystick.types import (
+    OMITTED,
+    CreatedSession,
+    FoundSession,
+    Json,
+    RegeneratedToken,
+    SessionInfo,
+    SessionInformation,
+)
 
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a request's code holds of its session."""
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """What a request's code holds of its session. No dataclass, as one is made for each request."""
 
     info: SessionInfo
     method: Method
-    access_token: str = field(repr=False)
-    front_token: str | None = field(default=None, repr=False)
+    access_token: str
+    front_token: str | None = None
     """None where the client has it already."""
-    refresh_token: str | None = field(default=None, repr=False)
-    anti_csrf_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = None
+    anti_csrf_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Held(info={self.info!r}, method={self.method!r})"
 
 
 def create(
@@ -84,6 +103,27 @@ def verify(
         override_global_claim_validators=override_global_claim_validators,
     )
     return _hand_over_found(exchange, verification.method, verification.access_token, found)
+
+
+def verify_alone(
+    exchange: Exchange, sessions: Sessions | AsyncSessions, anti_csrf_check: bool | None = None
+) -> Held | None:
+    """The same for the usual request, where nobody has to be asked, without the cost of a dialogue. None where it takes
+    :func:`verify`."""
+    usual = find_usual_token(exchange.request, exchange.config)
+    if usual is None:
+        return None
+    method, text = usual
+    if needs_anti_csrf(exchange.request, method, anti_csrf_check) and exchange.policy.anti_csrf is not AntiCsrf.NONE:
+        return None
+    try:
+        found = sessions.verify_alone(text, None, OMITTED, False)
+    except SessionError as error:
+        if parse_access_token(text) is None:
+            return None  # a token of some other system (P-57)
+        exchange.note(error)
+        raise
+    return None if found is None else Held(found.session, method, text)
 
 
 def end(exchange: Exchange, held: Held) -> Dialogue[None]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tallystick.integrations.django.requests import attached_to, is_async, remember
 from tallystick.protocol.claims import OverrideValidators
-from tallystick.transport.session import verify
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -46,8 +45,7 @@ def verify_session(
                 return verified_async(request, *args, **kwargs)
             attached = attached_to(request)
             slot = attached.slot()
-            override = override_global_claim_validators
-            held = slot.hold(verify(attached.exchange, session_required, anti_csrf_check, check_database, override))
+            held = slot.verify(session_required, anti_csrf_check, check_database, override_global_claim_validators)
             remember(request, slot.session_of(held))
             response = view(request, *args, **kwargs)
             if isawaitable(response):

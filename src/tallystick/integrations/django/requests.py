@@ -75,12 +75,12 @@ class Attached:
     def slot(self) -> wsgi.Slot:
         """For code that waits."""
         is_awaited = isinstance(self._sessions, AsyncSessions)
-        return wsgi.Slot(self.exchange, async_to_sync(self._await) if is_awaited else self._put)
+        return wsgi.Slot(self.exchange, self._sessions, async_to_sync(self._await) if is_awaited else self._put)
 
     def async_slot(self) -> asgi.Slot:
         """For code that awaits."""
         is_awaited = isinstance(self._sessions, AsyncSessions)
-        return asgi.Slot(self.exchange, self._await if is_awaited else sync_to_async(self._put))
+        return asgi.Slot(self.exchange, self._sessions, self._await if is_awaited else sync_to_async(self._put))
 
     def _put(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
         return question.put_to(self._sessions)
