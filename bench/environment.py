@@ -13,7 +13,21 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 HOME = HERE / ".venv"
-PEERS = ("supertokens-python", "PyJWT", "joserfc", "cryptography")
+PEERS = (
+    "supertokens-python",
+    "PyJWT",
+    "joserfc",
+    "flask-jwt-extended",
+    "djangorestframework-simplejwt[crypto]",
+    "fastapi-users",
+    "Flask-Session[cachelib]",
+    "itsdangerous",  # for Starlette's SessionMiddleware
+    "cryptography",
+    "uvicorn[standard]",
+    "waitress",
+)
+OURS = f"{ROOT}[starlette,fastapi,flask,django,drf]"
+"""This checkout, with the frameworks that it is measured in."""
 
 _PYTHON = HOME / ("Scripts" if os.name == "nt" else "bin") / "python"
 _STAMP = HOME / ".stamp"
@@ -47,7 +61,7 @@ def _make() -> None:
     print(f"Making bench/.venv with {', '.join(PEERS)} and this checkout ...", file=sys.stderr, flush=True)
     venv.EnvBuilder(clear=True, with_pip=True).create(HOME)
     # One command, so that pip resolves all of them together: one process can then measure them all.
-    command = [str(_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PEERS, "-e", str(ROOT)]
+    command = [str(_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PEERS, "-e", OURS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"pip could not install the peers:\n{done.stderr.strip()}")
