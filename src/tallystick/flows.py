@@ -371,6 +371,19 @@ def purge(d: Deployment) -> Flow[int]:
     return purged
 
 
+def sweep(app_id: str, tenant_id: str | None) -> Flow[int]:
+    """Delete all sessions of an app, or of one of its tenants, page by page; how many there were."""
+    after: str | None = None
+    swept = 0
+    while True:
+        rows, after = yield from ask(SessionStore.list_sessions, app_id, after, PURGE_BATCH)
+        handles = [row.handle for row in rows if tenant_id in (None, row.tenant_id)]
+        if handles:
+            swept += len((yield from ask(SessionStore.delete_sessions, app_id, handles)))
+        if after is None:
+            return swept
+
+
 # Look up and update, by handle
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets as random
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from tallystick import flows
@@ -17,13 +17,14 @@ from tallystick.config import PUBLIC
 from tallystick.edges import new_private_key, system_clock
 from tallystick.errors import BadInput, GeneralError, SessionError
 from tallystick.protocol.token_versions import PROTECTED_FIELD
+from tallystick.service import wire_tenants as tenants
 from tallystick.service.answers import Answer, Refusal, json_answer, not_found, not_supported, text_answer
-from tallystick.service.apps import Secret, Surroundings
-from tallystick.service.requests import Handler, Observe, Request
+from tallystick.service.apps import Secret, Surroundings, check_address
+from tallystick.service.registry import Registry
+from tallystick.service.requests import Handler, Observe, Request, Service
 from tallystick.service.routing import Place, Router
 from tallystick.service.settings import CoreSettings
 from tallystick.service.statistics import Statistics
-from tallystick.service.tenancy import Apps
 from tallystick.storage.interface import AsyncSessionStore
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -62,10 +63,9 @@ class CoreApp:
         around = Surroundings(secret, clock or system_clock, entropy or random.token_bytes, new_private_key)
         self._store = store
         self._settings = settings
-        self._apps = Apps(store, settings, around)
+        self._registry = Registry(store, settings, around)
         self._router = Router(settings.base_path)
-        self._observe = observe or _ignore
-        self._statistics = Statistics(around.clock)
+        self._service = Service(self._registry, Statistics(around.clock), observe or _ignore)
 
     async def open(self) -> None:
         """Connect to the store, and see that there are keys. Raises :class:`GeneralError` where that fails."""
@@ -73,11 +73,13 @@ class CoreApp:
 
     async def close(self) -> None:
         """Let go of the store."""
+        await self._registry.close()
         await self._store.close()
 
     async def purge(self) -> int:
         """Delete what is over, in all apps; how many sessions there were. It does no harm to do it twice at once."""
-        return sum([await run_async(flows.purge(app.deployment), self._store) for app in await self._apps.all()])
+        apps = [self._registry.public, *await self._registry.all_apps()]
+        return sum([await run_async(flows.purge(app.deployment), self._store) for app in apps])
 
     def endpoint_of(self, method: str, path: str) -> str | None:
         """The endpoint that a request goes to, without app and tenant; None for an unknown path or method. So there are
@@ -110,7 +112,7 @@ class CoreApp:
                 return
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        self._statistics.count()
+        self._service.statistics.count()
         try:
             body = await _receive_body(receive, self._settings.max_body_bytes)
             return await self._handle(scope, body)
@@ -131,10 +133,11 @@ class CoreApp:
             raise not_found()
         version, presented = _read_headers(scope["headers"])
         endpoint = place.endpoint
-        app, has_tenant = await self._apps.find(place.app_id, place.tenant_id)
-        if app is None:
-            raise _no_such(place)
-        app.check_address(scope.get("client"))
+        found = await self._registry.find(place.app_id, place.tenant_id)
+        if found is None:
+            return _refuse_unknown(place, scope["method"])
+        app = found.app
+        check_address(found.settings or app.settings, scope.get("client"))
         if endpoint.needs_key:
             app.check_api_key(presented)
         if endpoint.is_first:
@@ -146,21 +149,23 @@ class CoreApp:
         handler = endpoint.handlers.get(scope["method"])
         if handler is None:
             raise not_supported()
-        if not has_tenant:
-            raise _no_such(place)
-        request = Request(app, place.tenant_id, cdi, scope["query_string"], body, self._observe, self._statistics)
+        if found.settings is None:
+            return _refuse_unknown(place, scope["method"])
+        request = Request(app, place.tenant_id, cdi, scope["query_string"], body, self._service)
         return await self._carry_out(handler, request)
 
     async def _carry_out(self, handler: Handler, request: Request) -> Answer:
         outcome = handler(request)
         if isinstance(outcome, Generator):
             outcome = await run_async(outcome, self._store)
+        elif isinstance(outcome, Coroutine):
+            outcome = await outcome
         return outcome if isinstance(outcome, Answer) else json_answer(outcome)
 
     def _explain(self, error: GeneralError) -> Answer:
         """Say that something is broken; never that a session is over."""
         if error.reason in _PASSING:
-            self._observe("store_error", 1)
+            self._service.observe("store_error", 1)
             _logger.error("%s", error.message)
             return text_answer(503, error.message, RETRY_AFTER)
         _logger.error("%s", error.message, exc_info=error)
@@ -205,8 +210,10 @@ async def _send_answer(answer: Answer, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _no_such(place: Place) -> Refusal:
-    return Refusal(400, f"AppId or tenantId not found => (, {place.app_id}, {place.tenant_id})")
+def _refuse_unknown(place: Place, method: str) -> Answer:
+    if place.endpoint.finds_tenant and method == "GET":
+        return json_answer(tenants.TENANT_NOT_FOUND)
+    return text_answer(400, f"AppId or tenantId not found => (, {place.app_id}, {place.tenant_id})")
 
 
 def _ignore(event: str, count: int) -> None:

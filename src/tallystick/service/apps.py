@@ -84,15 +84,6 @@ class App:
         if not sum(hmac.compare_digest(key, given) for key in self._api_keys):
             raise wrong_key()
 
-    def check_address(self, client: tuple[str, int] | None) -> None:
-        """Raise :class:`Refusal` (403) for a caller from where the settings let nobody call."""
-        allow, deny = self.settings.ip_allow_regex, self.settings.ip_deny_regex
-        if allow is None and deny is None:
-            return
-        address = client[0] if client else ""
-        if (allow and not re.fullmatch(allow, address)) or (deny and re.fullmatch(deny, address)):
-            raise Refusal(403, "")
-
     def _accepted_keys(self) -> list[str]:
         extra = self.settings.supertokens_saas_secret
         return [*self.settings.api_keys, *([] if extra is None else [extra])] if self.settings.api_keys else []
@@ -190,6 +181,16 @@ class App:
         if found is None:
             found = self._public_keys[key.kid] = b64encode(key.signer.public_der()).decode("ascii")
         return found
+
+
+def check_address(settings: CoreSettings, client: tuple[str, int] | None) -> None:
+    """Raise :class:`Refusal` (403) for a caller from where the settings let nobody call."""
+    allow, deny = settings.ip_allow_regex, settings.ip_deny_regex
+    if allow is None and deny is None:
+        return
+    address = client[0] if client else ""
+    if (allow and not re.fullmatch(allow, address)) or (deny and re.fullmatch(deny, address)):
+        raise Refusal(403, "")
 
 
 def check_anti_csrf_strictly(token: AccessToken, presented: str | None) -> None:

@@ -47,7 +47,7 @@ def refuse_config(request: Request) -> Json:
 def tell_statistics(request: Request) -> Json:
     """``GET /requests/stats``: of this process."""
     request.check_app_specific()
-    return wire.write_statistics(*request.statistics.read())
+    return wire.write_statistics(*request.service.statistics.read())
 
 
 def accept_license(request: Request) -> Json:

@@ -88,6 +88,11 @@ def need_texts(body: Json, name: str) -> list[str]:
     return cast("list[str]", value)
 
 
+def find_texts(body: Json, name: str) -> list[str] | None:
+    """An array of texts; None where it was not given, or null."""
+    return None if body.get(name) is None else need_texts(body, name)
+
+
 def need_whole(body: Json, name: str) -> int:
     """A number, cut off to a whole one; text of one too."""
     value = body.get(name)

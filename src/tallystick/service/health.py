@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from tallystick.config import PUBLIC
 from tallystick.errors import GeneralError
+from tallystick.protocol.keyring import TIMELESS
 from tallystick.service.guard import is_unreachable
 from tallystick.storage.interface import AsyncSessionStore
 
@@ -104,7 +105,8 @@ class StoreHealth:
             keys = await self._store.load_keys(PUBLIC)
         except Exception:
             return ()
-        return [(PUBLIC, (self._clock() - keys[0].created_at) / 1000)] if keys else ()
+        newest = next((key for key in keys if key.created_at != TIMELESS), None)
+        return [] if newest is None else [(PUBLIC, (self._clock() - newest.created_at) / 1000)]
 
     async def _open(self) -> None:
         pause = 0.1

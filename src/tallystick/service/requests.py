@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from tallystick.config import PUBLIC
 from tallystick.service import fields
 from tallystick.service.answers import Answer, Refusal
 from tallystick.service.apps import App
+from tallystick.service.registry import Registry
 from tallystick.service.statistics import Statistics
 from tallystick.service.versions import Cdi
 from tallystick.types import Json
@@ -17,28 +19,31 @@ Observe: TypeAlias = Callable[[str, int], object]
 """Told of what has happened, and how often: see :class:`tallystick.service.app.CoreApp`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What all requests have in common."""
+
+    registry: Registry
+    statistics: Statistics
+    observe: Observe
+
+
 class Request:
     """What an endpoint works on."""
 
-    __slots__ = ("app", "cdi", "observe", "raw_body", "raw_query", "statistics", "tenant_id")
+    __slots__ = ("app", "cdi", "raw_body", "raw_query", "service", "tenant_id")
 
-    def __init__(
-        self,
-        app: App,
-        tenant_id: str,
-        cdi: Cdi,
-        raw_query: bytes,
-        raw_body: bytes,
-        observe: Observe,
-        statistics: Statistics,
-    ) -> None:
+    def __init__(self, app: App, tenant_id: str, cdi: Cdi, raw_query: bytes, raw_body: bytes, service: Service) -> None:
         self.app = app
         self.tenant_id = tenant_id
         self.cdi = cdi
         self.raw_query = raw_query
         self.raw_body = raw_body
-        self.observe = observe
-        self.statistics = statistics
+        self.service = service
+
+    def observe(self, event: str, count: int) -> None:
+        """Tell of what has happened."""
+        self.service.observe(event, count)
 
     def json(self) -> Json:
         """The body. Raises :class:`Refusal` (400) where it is no JSON object."""
@@ -59,7 +64,7 @@ class Request:
             self.check_public_tenant()
 
 
-Outcome: TypeAlias = Json | Answer | Generator[Any, Any, Json | Answer]
-"""What an endpoint gives: an answer, or a flow that ends in one."""
+Outcome: TypeAlias = Json | Answer | Generator[Any, Any, Json | Answer] | Coroutine[Any, Any, Json]
+"""What an endpoint gives: an answer, or a flow or a coroutine that ends in one."""
 
 Handler: TypeAlias = Callable[[Request], Outcome]

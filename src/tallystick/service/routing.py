@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from tallystick.config import PUBLIC
-from tallystick.service import details, first, keys, sessions
+from tallystick.service import details, first, keys, sessions, tenancy
 from tallystick.service.requests import Handler
 
 _APP_SEGMENT: Final = "appid-"
 _SEGMENT: Final = re.compile(r"[a-z0-9-]*")
-_STOP_WORDS: Final = frozenset({"recipe", "config", "users", "hello"})
-"""Segments that are never a tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Endpoint:
     is_first: bool = False
     """Whether it is of the first interface."""
     finds_tenant: bool = False
-    """Whether an unknown tenant is an answer of its own there."""
+    """Whether, for a GET, an unknown tenant is an answer of its own."""
 
 
 class Place(NamedTuple):
@@ -65,6 +63,10 @@ ENDPOINTS: Final = (
     Endpoint("/recipe/session/user", {"GET": sessions.list_handles}),
     Endpoint("/recipe/session/remove", {"POST": sessions.remove}),
     Endpoint("/recipe/session/data", {"GET": sessions.look_up_data, "PUT": sessions.update_data}),
+    *(
+        Endpoint(f"/recipe/multitenancy{path}", handlers, finds_tenant=path in ("/tenant", "/tenant/v2"))
+        for path, handlers in tenancy.HANDLERS.items()
+    ),
     Endpoint("/session", {"POST": first.create, "DELETE": first.remove}, is_first=True),
     Endpoint("/session/verify", {"POST": first.verify}, is_first=True),
     Endpoint("/session/refresh", {"POST": first.refresh}, is_first=True),
@@ -111,7 +113,7 @@ class Router:
         endpoint = _BY_PATH.get(rest or "/")
         if endpoint is None:
             head, tail = _split(rest)
-            if head and head not in _STOP_WORDS and _SEGMENT.fullmatch(head):
+            if head and head not in tenancy.STOP_WORDS and _SEGMENT.fullmatch(head):
                 tenant_id, endpoint = head, _BY_PATH.get(tail)
         return None if endpoint is None else Place(endpoint, app_id, tenant_id)
 

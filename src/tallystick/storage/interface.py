@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from tallystick.types import CoreAnswer, CoreRequest, KeyRow, LineStep, SessionRow, TheftEvent
+from tallystick.types import CoreAnswer, CoreRequest, KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
 
 class SessionStore(Protocol):
@@ -208,3 +208,43 @@ class AsyncCore(Protocol):
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+class TenantStore(Protocol):
+    """Where a core service keeps its apps and tenants: five more steps, which a store need not have for anything else.
+    The same is true of them: each happens whole or not at all."""
+
+    def load_tenant(self, app_id: str, tenant_id: str) -> TenantRow | None:
+        """A tenant, or None."""
+        ...
+
+    def list_tenants(self, app_id: str | None) -> list[TenantRow]:
+        """All tenants of an app, or (None) of all apps, in the order of app and tenant."""
+        ...
+
+    def insert_tenant(self, row: TenantRow) -> bool:
+        """Keep a new tenant, unless there is one already; tell whether it was kept."""
+        ...
+
+    def swap_tenant(self, row: TenantRow, expected: bytes) -> bool:
+        """Replace what is sealed, if that still is ``expected``; tell whether it was."""
+        ...
+
+    def delete_tenants(self, app_id: str, tenant_id: str | None) -> bool:
+        """Delete a tenant, or (None) an app: all of its tenants and its signing keys; tell whether there was one.
+        Sessions are not touched."""
+        ...
+
+
+class AsyncTenantStore(Protocol):
+    """The same for asynchronous code: see :class:`TenantStore`."""
+
+    async def load_tenant(self, app_id: str, tenant_id: str) -> TenantRow | None: ...
+
+    async def list_tenants(self, app_id: str | None) -> list[TenantRow]: ...
+
+    async def insert_tenant(self, row: TenantRow) -> bool: ...
+
+    async def swap_tenant(self, row: TenantRow, expected: bytes) -> bool: ...
+
+    async def delete_tenants(self, app_id: str, tenant_id: str | None) -> bool: ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
 
-from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
+from tallystick.types import KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
 
 class MemoryStore:
@@ -17,6 +17,7 @@ class MemoryStore:
         self._sessions: dict[tuple[str, str], SessionRow] = {}
         self._keys: dict[tuple[str, int], KeyRow] = {}
         self._thefts: list[TheftEvent] = []
+        self._tenants: dict[tuple[str, str], TenantRow] = {}
 
     def insert_session(self, row: SessionRow) -> None:
         with self._lock:
@@ -153,6 +154,34 @@ class MemoryStore:
                 del self._keys[row.app_id, row.sequence]
             return len(old)
 
+    def load_tenant(self, app_id: str, tenant_id: str) -> TenantRow | None:
+        return self._tenants.get((app_id, tenant_id))
+
+    def list_tenants(self, app_id: str | None) -> list[TenantRow]:
+        with self._lock:
+            return [row for _, row in sorted(self._tenants.items()) if app_id in (None, row.app_id)]
+
+    def insert_tenant(self, row: TenantRow) -> bool:
+        with self._lock:
+            return self._tenants.setdefault((row.app_id, row.tenant_id), row) is row
+
+    def swap_tenant(self, row: TenantRow, expected: bytes) -> bool:
+        with self._lock:
+            found = self._tenants.get((row.app_id, row.tenant_id))
+            if found is None or found.sealed != expected:
+                return False
+            self._tenants[row.app_id, row.tenant_id] = replace(found, sealed=row.sealed)
+            return True
+
+    def delete_tenants(self, app_id: str, tenant_id: str | None) -> bool:
+        with self._lock:
+            gone = [key for key in self._tenants if key[0] == app_id and tenant_id in (None, key[1])]
+            for key in gone:
+                del self._tenants[key]
+            if tenant_id is None:
+                self._keys = {key: row for key, row in self._keys.items() if key[0] != app_id}
+            return bool(gone)
+
     def open(self) -> None:
         """Nothing to do."""
 
@@ -239,6 +268,21 @@ class AsyncMemoryStore:
 
     async def purge_keys(self, app_id: str, created_before: int) -> int:
         return self._store.purge_keys(app_id, created_before)
+
+    async def load_tenant(self, app_id: str, tenant_id: str) -> TenantRow | None:
+        return self._store.load_tenant(app_id, tenant_id)
+
+    async def list_tenants(self, app_id: str | None) -> list[TenantRow]:
+        return self._store.list_tenants(app_id)
+
+    async def insert_tenant(self, row: TenantRow) -> bool:
+        return self._store.insert_tenant(row)
+
+    async def swap_tenant(self, row: TenantRow, expected: bytes) -> bool:
+        return self._store.swap_tenant(row, expected)
+
+    async def delete_tenants(self, app_id: str, tenant_id: str | None) -> bool:
+        return self._store.delete_tenants(app_id, tenant_id)
 
     async def open(self) -> None:
         self._store.open()

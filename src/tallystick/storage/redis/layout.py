@@ -12,6 +12,7 @@
     tallystick:u:{app:user}     sorted set: a user's handles, by created_at
     tallystick:e:{app}          sorted set: the handles of stolen sessions, by detected_at
     tallystick:k:{app}          hash: signing keys by sequence
+    tallystick:tenants          hash: the tenants of a core service, by app and tenant
 
 What is in braces decides the slot of a cluster, so one session is all in one. The scripts read only what they compare.
 """

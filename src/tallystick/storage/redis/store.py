@@ -12,10 +12,10 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from tallystick.errors import GeneralError
-from tallystick.storage.redis import steps
+from tallystick.storage.redis import steps, tenants
 from tallystick.storage.redis.client import check_url, make_client, name_server
 from tallystick.storage.redis.steps import SCANNED_AT_ONCE, Ask, Batch, Scan, Script, Step
-from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
+from tallystick.types import KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,6 +103,21 @@ class RedisStore:
 
     def purge_keys(self, app_id: str, created_before: int) -> int:
         return self._run(steps.purge_keys(app_id, created_before))
+
+    def load_tenant(self, app_id: str, tenant_id: str) -> TenantRow | None:
+        return self._run(tenants.load_tenant(app_id, tenant_id))
+
+    def list_tenants(self, app_id: str | None) -> list[TenantRow]:
+        return self._run(tenants.list_tenants(app_id))
+
+    def insert_tenant(self, row: TenantRow) -> bool:
+        return self._run(tenants.insert_tenant(row))
+
+    def swap_tenant(self, row: TenantRow, expected: bytes) -> bool:
+        return self._run(tenants.swap_tenant(row, expected))
+
+    def delete_tenants(self, app_id: str, tenant_id: str | None) -> bool:
+        return self._run(tenants.delete_tenants(app_id, tenant_id))
 
     def open(self) -> None:
         if not self._is_open:
@@ -225,6 +240,21 @@ class AsyncRedisStore:
 
     async def purge_keys(self, app_id: str, created_before: int) -> int:
         return await self._run(steps.purge_keys(app_id, created_before))
+
+    async def load_tenant(self, app_id: str, tenant_id: str) -> TenantRow | None:
+        return await self._run(tenants.load_tenant(app_id, tenant_id))
+
+    async def list_tenants(self, app_id: str | None) -> list[TenantRow]:
+        return await self._run(tenants.list_tenants(app_id))
+
+    async def insert_tenant(self, row: TenantRow) -> bool:
+        return await self._run(tenants.insert_tenant(row))
+
+    async def swap_tenant(self, row: TenantRow, expected: bytes) -> bool:
+        return await self._run(tenants.swap_tenant(row, expected))
+
+    async def delete_tenants(self, app_id: str, tenant_id: str | None) -> bool:
+        return await self._run(tenants.delete_tenants(app_id, tenant_id))
 
     async def open(self) -> None:
         if not self._is_open:

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Computed, Index, MetaData, Table
 
 from tallystick.storage.sql.columns import EXPIRY_DAY, TABLE_OPTIONS, ExactString, ExactText, octets
 
-REVISIONS: Final = ("0001", "0004")
+REVISIONS: Final = ("0001", "0003", "0004")
 """Every schema that there ever was, oldest first, so that a database can be judged without loading Alembic."""
 
 HEAD: Final = REVISIONS[-1]
@@ -80,6 +80,16 @@ signing_keys: Final = Table(
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("kid", ExactString(128), nullable=False),
     Column("algorithm", ExactString(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("sealed", octets(), nullable=False),
+    **TABLE_OPTIONS,
+)
+
+tenants: Final = Table(
+    "tallystick_tenants",
+    metadata,
+    Column("app_id", ExactString(64), primary_key=True),
+    Column("tenant_id", ExactString(64), primary_key=True),
     Column("created_at", BigInteger, nullable=False),
     Column("sealed", octets(), nullable=False),
     **TABLE_OPTIONS,

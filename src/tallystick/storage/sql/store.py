@@ -14,12 +14,12 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from tallystick.storage.sql import statements
+from tallystick.storage.sql import statements, tenants
 from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS, is_loop_bound
 from tallystick.storage.sql.lease import hold_lease
 from tallystick.storage.sql.mysql import Retries
 from tallystick.storage.sql.revision import ensure_schema, load_revision
-from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
+from tallystick.types import KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -102,6 +102,21 @@ class SqlStore:
 
     def purge_keys(self, app_id: str, created_before: int) -> int:
         return self._run(statements.purge_keys, app_id, created_before)
+
+    def load_tenant(self, app_id: str, tenant_id: str) -> TenantRow | None:
+        return self._run(tenants.load_tenant, app_id, tenant_id)
+
+    def list_tenants(self, app_id: str | None) -> list[TenantRow]:
+        return self._run(tenants.list_tenants, app_id)
+
+    def insert_tenant(self, row: TenantRow) -> bool:
+        return self._run(tenants.insert_tenant, row)
+
+    def swap_tenant(self, row: TenantRow, expected: bytes) -> bool:
+        return self._run(tenants.swap_tenant, row, expected)
+
+    def delete_tenants(self, app_id: str, tenant_id: str | None) -> bool:
+        return self._run(tenants.delete_tenants, app_id, tenant_id)
 
     def open(self) -> None:
         with self._opening:
@@ -226,6 +241,21 @@ class AsyncSqlStore:
 
     async def purge_keys(self, app_id: str, created_before: int) -> int:
         return await self._run(statements.purge_keys, app_id, created_before)
+
+    async def load_tenant(self, app_id: str, tenant_id: str) -> TenantRow | None:
+        return await self._run(tenants.load_tenant, app_id, tenant_id)
+
+    async def list_tenants(self, app_id: str | None) -> list[TenantRow]:
+        return await self._run(tenants.list_tenants, app_id)
+
+    async def insert_tenant(self, row: TenantRow) -> bool:
+        return await self._run(tenants.insert_tenant, row)
+
+    async def swap_tenant(self, row: TenantRow, expected: bytes) -> bool:
+        return await self._run(tenants.swap_tenant, row, expected)
+
+    async def delete_tenants(self, app_id: str, tenant_id: str | None) -> bool:
+        return await self._run(tenants.delete_tenants, app_id, tenant_id)
 
     async def open(self) -> None:
         if not self._is_open:  # two at once do no harm: a migration looks again when it has the lock
