@@ -121,6 +121,17 @@ class KeyRow:
     sealed: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class TenantRow:
+    """One tenant of an app, as a core service's store keeps it. An app is there when its public tenant is."""
+
+    app_id: str
+    tenant_id: str
+    created_at: int
+    sealed: bytes = field(repr=False)
+    """Its configuration, encrypted under the service's secret: API keys are in it."""
+
+
 # What a core that runs elsewhere is asked, and answers
 
 
@@ -144,17 +155,6 @@ class CoreAnswer:
     body: bytes = field(default=b"", repr=False)
     max_age: int | None = None
     """For how many seconds it may be kept, where it says so."""
-
-
-@dataclass(frozen=True, slots=True)
-class TenantRow:
-    """One tenant of an app, as a core service's store keeps it. An app is there when its public tenant is."""
-
-    app_id: str
-    tenant_id: str
-    created_at: int
-    sealed: bytes = field(repr=False)
-    """Its configuration, encrypted under the service's secret: API keys are in it."""
 
 
 # What the facades are given
