@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import create_engine, text
 
@@ -18,6 +19,8 @@ from tallystick.types import LineStep, SessionRow
 SESSIONS_OF_A_USER = 4
 PER_STEP = 100_000
 LIFE = 100 * 86_400_000
+MOMENTS = 8640
+"""Sessions end at so many moments, one after another, within :data:`LIFE`."""
 NOW = time.time_ns() // 1_000_000
 APP = "public"
 JSON = '{"text":"' + "x" * 189 + '"}'
@@ -29,12 +32,12 @@ _COLUMNS = (
 )
 _SELECT = (
     "'public', 'public', {handle}, {user}, 1, {line}, {previous}, NULL, {nonce}, '{json}', '{json}', "
-    f"{NOW}, {{end}}, {NOW + 2 * LIFE}, {NOW}, 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0)', '192.0.2.77'"
+    f"{NOW}, {{end}} + {{moment}} * {LIFE // MOMENTS}, {NOW + 3 * LIFE}, {NOW}, NULL, NULL"
 )
 
 
 def handle_of(number: int) -> str:
-    return _md5(f"{number}")
+    return str(UUID(_md5(f"{number}")))
 
 
 def user_of(number: int, size: int) -> str:
@@ -43,6 +46,10 @@ def user_of(number: int, size: int) -> str:
 
 def line_of(number: int) -> bytes:
     return _md5(f"l{number}").encode("ascii")
+
+
+def end_of(number: int, first: int = NOW + LIFE) -> int:
+    return first + number % MOMENTS * (LIFE // MOMENTS)
 
 
 def row_of(number: int, size: int) -> SessionRow:
@@ -60,11 +67,9 @@ def row_of(number: int, size: int) -> SessionRow:
         jwt_payload=JSON,
         session_data=JSON,
         created_at=NOW,
-        expires_at=NOW + LIFE,
-        absolute_expires_at=NOW + 2 * LIFE,
+        expires_at=end_of(number),
+        absolute_expires_at=NOW + 3 * LIFE,
         refreshed_at=NOW,
-        user_agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0)",
-        address="192.0.2.77",
     )
 
 
@@ -76,15 +81,13 @@ def step_of(number: int, count: int) -> LineStep:
         line=line,
         previous=line,
         used_at=None,
-        expires_at=NOW + LIFE + count,
+        expires_at=end_of(number) + count,
         refreshed_at=NOW + count,
-        user_agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0)",
-        address="192.0.2.77",
     )
 
 
 def fill(url: str, first: int, last: int, size: int, *, end: int, on_step: Callable[[int], None]) -> None:
-    """Keep the sessions of these numbers, which are over at ``end``."""
+    """Keep the sessions of these numbers, the first of which is over at ``end``, and the others later."""
     backend = url.partition(":")[0]
     for low, high in _steps(first, last):
         if backend == "sqlite":
@@ -143,7 +146,8 @@ def _fill_server(url: str, low: int, high: int, size: int, end: int) -> None:
     users = max(1, size // SESSIONS_OF_A_USER)
     if url.startswith("postgresql"):
         made = {
-            "handle": "md5(i::text)",
+            "handle": "md5(i::text)::uuid",
+            "moment": f"mod(i, {MOMENTS})::bigint",
             "user": f"'user-' || mod(i, {users})",
             "line": "convert_to(md5('l' || i), 'UTF8')",
             "previous": "convert_to(md5('l' || i), 'UTF8')",
@@ -152,7 +156,8 @@ def _fill_server(url: str, low: int, high: int, size: int, end: int) -> None:
         source = f"generate_series({low}, {high}) AS i"
     else:
         made = {
-            "handle": "MD5(seq)",
+            "handle": "CAST(CAST(MD5(seq) AS UUID) AS CHAR)",
+            "moment": f"MOD(seq, {MOMENTS})",
             "user": f"CONCAT('user-', MOD(seq, {users}))",
             "line": "MD5(CONCAT('l', seq))",
             "previous": "MD5(CONCAT('l', seq))",
@@ -164,7 +169,8 @@ def _fill_server(url: str, low: int, high: int, size: int, end: int) -> None:
 
 def _fill_sqlite(url: str, low: int, high: int, size: int, end: int) -> None:
     made = {
-        "handle": "md5(i)",
+        "handle": "handle(i)",
+        "moment": f"i % {MOMENTS}",
         "user": f"'user-' || i % {max(1, size // SESSIONS_OF_A_USER)}",
         "line": "CAST(md5('l' || i) AS BLOB)",
         "previous": "CAST(md5('l' || i) AS BLOB)",
@@ -173,6 +179,7 @@ def _fill_sqlite(url: str, low: int, high: int, size: int, end: int) -> None:
     count = f"WITH RECURSIVE c(i) AS (VALUES({low}) UNION ALL SELECT i + 1 FROM c WHERE i < {high})"
     statement = f"{count} INSERT INTO tallystick_sessions ({_COLUMNS}) SELECT {_selected(made, end)} FROM c"
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.create_function("handle", 1, handle_of, deterministic=True)
         connection.create_function("md5", 1, lambda value: _md5(str(value)), deterministic=True)
         connection.execute(statement)
     connection.close()
@@ -185,12 +192,12 @@ def _fill_redis(url: str, low: int, high: int, size: int, end: int) -> None:
     for start in range(low, high + 1, 1000):
         pipeline = client.pipeline(transaction=False)
         for number in range(start, min(start + 1000, high + 1)):
-            row = replace(row_of(number, size), expires_at=end)
+            row = replace(row_of(number, size), expires_at=end_of(number, end))
             key, index = session_key(APP, row.handle), user_key(APP, row.user_id)
             pipeline.execute_command("HSET", key, *write_session(row))
-            pipeline.pexpire(key, LIFE)
+            pipeline.pexpire(key, 3 * LIFE)
             pipeline.zadd(index, {row.handle: row.created_at})
-            pipeline.pexpire(index, 2 * LIFE)
+            pipeline.pexpire(index, 3 * LIFE)
         pipeline.execute()
     client.close()
 

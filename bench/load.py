@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier, Event
 from statistics import median, quantiles
+from uuid import uuid4
 
 import filling
 
@@ -17,7 +18,7 @@ from tallystick.storage.interface import SessionStore
 from tallystick.storage.opening import open_store
 
 PROCESSES = 4
-START_SECONDS = 60
+START_SECONDS = 300
 
 _gates: tuple[Barrier, Event]
 
@@ -85,7 +86,7 @@ def _call(store: SessionStore, operation: str, size: int) -> Callable[[int], obj
             raise RuntimeError("a refresh was lost")
 
     def create(number: int) -> None:
-        store.insert_session(replace(filling.row_of(number, size), handle=f"{random.getrandbits(128):032x}"))
+        store.insert_session(replace(filling.row_of(number, size), handle=str(uuid4())))
 
     return {
         "load": lambda number: store.load_session(filling.APP, filling.handle_of(number)),
