@@ -155,6 +155,13 @@ def put_section(directory: Path, title: str, section: dict[str, Any], markdown: 
     assemble(directory)
 
 
+def load_section(directory: Path, title: str) -> dict[str, Any]:
+    """What a script found last, for one that measures anew only a part of it."""
+    file = directory / "sections" / f"{_name_of(title)}.json"
+    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return found
+
+
 def assemble(directory: Path) -> None:
     """Make RESULTS.md and results.json of the sections."""
     own = directory / "sections"

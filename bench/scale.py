@@ -73,17 +73,26 @@ def main() -> None:
                     results.append(_measure(name, url, size, options.seconds))
                     if name == "postgresql" and size == max(s for s in sizes if s <= options.most):
                         extras = _measure_postgresql(url, size, options)
+    kept = report.load_section(Path(__file__).parent, TITLE) if options.write else {}
     section = {
+        **{name: kept[name] for name in ("purge_under_load", "index") if name in kept},
         **report.describe_run(1, options.seconds, is_pinned=False, measured=("tallystick", "SQLAlchemy", "psycopg")),
         "clients": CLIENTS,
         "seconds": options.seconds,
-        "results": results,
+        "results": _merge(kept.get("results", []), results),
         **extras,
     }
     lines = _describe(section)
     print("\n".join(lines))
     if options.write:
         report.put_section(Path(__file__).parent, TITLE, section, "\n".join([f"## {TITLE}", "", *lines, ""]) + "\n")
+
+
+def _merge(kept: list[dict[str, Any]], results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was measured of other stores stays."""
+    measured = {result["store"] for result in results}
+    every = results + [result for result in kept if result["store"] not in measured]
+    return sorted(every, key=lambda result: (STORES.index(result["store"]), result["size"]))
 
 
 def _parse_arguments() -> argparse.Namespace:

@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tallystick import GeneralError, Sessions
 from tallystick.storage.opening import open_async_store, open_store
-from tallystick.storage.sql.mysql import GIVE_UP_SECONDS, LOCK_WAIT_SECONDS
+from tallystick.storage.sql.mysql import LOCK_WAIT_SECONDS
+from tallystick.storage.sql.retries import GIVE_UP_SECONDS
 from tallystick.testing.contract.rows import NOW, make_key, make_session
 from tallystick.testing.contract.running import Threaded
 from tests.mariadb_servers import connect, run_mariadb

@@ -17,7 +17,7 @@ from sqlalchemy.pool import StaticPool
 from tallystick.storage.sql import statements, tenants
 from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS, is_loop_bound
 from tallystick.storage.sql.lease import hold_lease
-from tallystick.storage.sql.mysql import Retries
+from tallystick.storage.sql.retries import Retries
 from tallystick.storage.sql.revision import ensure_schema, load_revision
 from tallystick.types import KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
