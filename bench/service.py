@@ -28,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.servers import pick_free_port, run_postgres
 
 PROGRAM = Path(sys.executable).with_name("tallystick")
+SECRET = secrets.token_urlsafe(48)
 TITLE = "Service"
 STORES = ("sqlite", "postgresql")
 OPERATIONS = ("create", "refresh", "verify", "verify with database")
@@ -117,11 +118,11 @@ def _database(name: str) -> Iterator[str]:
 
 
 @contextmanager
-def _service(url: str, workers: int, secret: str) -> Iterator[tuple[int, int, float]]:
+def _service(url: str, workers: int) -> Iterator[tuple[int, int, float]]:
     """Its port, its process, and how long it took to say that it is ready."""
     port = pick_free_port()
     command = [PROGRAM, "serve", url, "--port", str(port), "--workers", str(workers)]
-    environment = os.environ | {"TALLYSTICK_SECRET": secrets.token_urlsafe(48)}
+    environment = os.environ | {"TALLYSTICK_SECRET": SECRET}
     begun = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     try:

@@ -6,6 +6,7 @@ import gc
 import logging
 import subprocess
 import sys
+import time
 
 import pytest
 from sqlalchemy import create_engine, event, text
@@ -266,6 +267,11 @@ def test_a_server_that_was_restarted_is_connected_to_again(server_database):
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
+        others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        deadline = time.monotonic() + 30
+        while run_sql(server_database, others):  # they were only told to go
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
     else:
         others = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
         for (number,) in run_sql(server_database, others):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from sqlalchemy import URL, Dialect, Engine, create_engine, event
-from sqlalchemy.exc import ArgumentError, InvalidRequestError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, InvalidRequestError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from tallystick.errors import GeneralError
@@ -32,9 +33,22 @@ ASYNC_DRIVERS: Final = {"sqlite": "aiosqlite", "postgresql": "psycopg", "mysql":
 EXTRAS: Final = {"aiosqlite": "aiosqlite", "psycopg": "postgresql", "pymysql": "mysql", "asyncmy": "mysql"}
 """What to install for a driver: ``tallystick[extra]``."""
 
+IDLE_SECONDS: Final = 10
+"""A connection of psycopg's that was idle for longer is tried before it is used, as one is that was cut."""
+
 LOOP_BOUND_DRIVERS: Final = frozenset({"aiomysql", "asyncmy", "asyncpg"})
 """Those whose connections belong to an event loop; psycopg and aiosqlite ask for the running one each time."""
 
+_PEER_IS_GONE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""libpq's options by which a server that vanished without a word, as with its network, is given up within 20 seconds or
+so; by itself the kernel waits for hours, and a place in the pool with it."""
+
+_USED_AT: Final = "tallystick_used_at"
 _SQLITE_BUSY: Final = 5
 
 E = TypeVar("E")
@@ -135,7 +149,10 @@ def _connect_args(url: URL) -> dict[str, object]:
     if url.get_backend_name() == "sqlite":
         return {"timeout": WAIT_SECONDS, "check_same_thread": False}
     name = "timeout" if url.get_driver_name() == "asyncpg" else "connect_timeout"
-    return {} if name in url.query else {name: WAIT_SECONDS}
+    options: dict[str, object] = {name: WAIT_SECONDS}
+    if _is_psycopg(url):
+        options |= _PEER_IS_GONE
+    return {name: value for name, value in options.items() if name not in url.query}
 
 
 def _sync_pool(url: URL) -> dict[str, object]:
@@ -143,7 +160,7 @@ def _sync_pool(url: URL) -> dict[str, object]:
         # The one connection is the database, so it is lent to one thread at a time: sqlite3 asks the connection, not
         # the statement, how many rows were changed, and could answer with another thread's number.
         return _queue(1) | {"poolclass": QueuePool}
-    return _queue(AT_ONCE) | {"pool_pre_ping": not is_file(url)}
+    return _queue(AT_ONCE) | {"pool_pre_ping": _needs_ping(url)}
 
 
 def _async_pool(url: URL) -> dict[str, object]:
@@ -151,7 +168,16 @@ def _async_pool(url: URL) -> dict[str, object]:
         return {"poolclass": StaticPool}  # aiosqlite's thread runs one statement after another
     # Without a limit of its own: SQLAlchemy's queue for those who wait belongs for ever to the first event loop in
     # which someone waited. AsyncSqlStore keeps to the limit instead.
-    return {"pool_size": AT_ONCE, "max_overflow": -1, "pool_pre_ping": not is_file(url)}
+    return {"pool_size": AT_ONCE, "max_overflow": -1, "pool_pre_ping": _needs_ping(url)}
+
+
+def _needs_ping(url: URL) -> bool:
+    """Whether each connection is tried each time; psycopg's see :func:`_try_suspects`."""
+    return not (is_file(url) or _is_psycopg(url))
+
+
+def _is_psycopg(url: URL) -> bool:
+    return url.get_driver_name().startswith("psycopg") and url.get_driver_name() != "psycopg2"
 
 
 def _queue(size: int) -> dict[str, object]:
@@ -163,8 +189,42 @@ def _set_up(engine: Engine, url: URL) -> None:
         event.listen(engine, "connect", _set_up_sqlite)
     if url.get_backend_name() in mysql.BACKENDS:
         event.listen(engine, "connect", mysql.set_up)
+    if _is_psycopg(url):
+        _try_suspects(engine)
     if is_file(url) or url.get_backend_name() != "sqlite":
         _part_at_fork(engine)
+
+
+def _try_suspects(engine: Engine) -> None:
+    """A server that was restarted has cut what lies in the pool, and a firewall may have forgotten it: connect anew
+    then, instead of failing whoever comes next. To try each connection each time, as ``pool_pre_ping`` does, would cost
+    a round trip before each statement: measured, a sixth of a refresh's processor time. One that was cut has something
+    to read, and to see that costs a microsecond."""
+
+    def note(_connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+        entry.info[_USED_AT] = time.monotonic()
+
+    def check(connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
+        used_at = entry.info.get(_USED_AT)
+        if used_at is None or not (time.monotonic() - used_at > IDLE_SECONDS or _has_something_to_read(entry)):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+    event.listen(engine, "checkin", note)
+    event.listen(engine, "checkout", check)
+
+
+def _has_something_to_read(entry: ConnectionPoolEntry) -> bool:
+    """Tell whether the server has said something unasked: mostly, that it goes."""
+    try:
+        poll = select.poll()
+        poll.register(cast("Any", entry.driver_connection).pgconn.socket, select.POLLIN)
+        return bool(poll.poll(0))
+    except Exception:
+        return True  # closed already, or not to be known here
 
 
 def _part_at_fork(engine: Engine) -> None:
