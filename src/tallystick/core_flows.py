@@ -276,7 +276,9 @@ def purge(d: CoreDeployment) -> Flow[int]:
 def _remove(handles: list[str]) -> Flow[list[str]]:
     try:
         reply = yield from _ask(cdi.ask_to_remove(handles))
-    except cdi.UnknownPlace:
+    except BadInput as error:
+        if not cdi.is_unknown_place(error):
+            raise
         # One of them names a tenant that is not there (spec/cdi.md 2.7), so there is no such session. Which one, the
         # core does not say.
         if len(handles) == 1:
@@ -305,7 +307,9 @@ def load(d: CoreDeployment, handle: object) -> Flow[SessionInformation | None]:
     request = cdi.ask_for_session(name)
     try:
         known = cdi.read_information(request, (yield from _send(request)))
-    except cdi.UnknownPlace:
+    except BadInput as error:
+        if not cdi.is_unknown_place(error):
+            raise
         return None
     if known is None:
         return None
@@ -378,7 +382,9 @@ def regenerate(d: CoreDeployment, access_token: object, jwt_payload: object) -> 
 def _put(request: CoreRequest) -> Flow[bool]:
     try:
         return (yield from _ask(request)).status == "OK"
-    except cdi.UnknownPlace:
+    except BadInput as error:
+        if not cdi.is_unknown_place(error):
+            raise
         return False
 
 

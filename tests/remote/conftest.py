@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tallystick.testing import FakeClock
-from tests.remote.cores import Board, RemoteFacades, run_board
+from tests.remote.cores import Board, RemoteFacades, Scripted, run_board
 from tests.unit.facades import KINDS
 
 
@@ -32,3 +32,11 @@ def facades(request, clock, board) -> Iterator[RemoteFacades]:
 @pytest.fixture
 def sessions(facades):
     return facades.make(tenants=["t1"])
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    server = Scripted()
+    server.start()
+    yield server
+    server.stop()

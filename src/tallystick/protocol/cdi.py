@@ -209,7 +209,7 @@ def check_answer(request: CoreRequest, answer: CoreAnswer) -> None:
             reason="bad_api_key",
         )
     if answer.status == 400 and text.startswith(_UNKNOWN_PLACE):
-        raise UnknownPlace
+        raise _unknown_place()
     if answer.status == 400 and "cdi-version" in text:
         raise _unsupported()
     if answer.status == 404 or 300 <= answer.status < 400:
@@ -222,15 +222,17 @@ def check_answer(request: CoreRequest, answer: CoreAnswer) -> None:
     )
 
 
-class UnknownPlace(BadInput):
-    """The core has no such app, or no such tenant of it."""
+def is_unknown_place(error: BadInput) -> bool:
+    """Tell whether the core has no such app, or no such tenant of it."""
+    return error.reason == "unknown_tenant"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "the core has no such app or no such tenant: make it there first (PUT /recipe/multitenancy/tenant/v2), or "
-            "see what the URL, app_id and tenant_id say",
-            reason="unknown_tenant",
-        )
+
+def _unknown_place() -> BadInput:
+    return BadInput(
+        "the core has no such app or no such tenant: make it there first (PUT /recipe/multitenancy/tenant/v2), or see "
+        "what the URL, app_id and tenant_id say",
+        reason="unknown_tenant",
+    )
 
 
 def no_core() -> GeneralError:
