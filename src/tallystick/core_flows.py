@@ -81,6 +81,7 @@ def create(
             reason="bad_anti_csrf",
         )
     replaced = yield from _find_replaced(d, replaces)
+    yield from _renew_keys_meanwhile(d, d.clock())  # so that the first request with a token need not wait for them
     request = cdi.ask_to_create(tenant, user, payload, data, enable_anti_csrf=bool(enable_anti_csrf))
     created = _issue(d, (yield from _ask(request)))
     if replaced is not None:
@@ -410,9 +411,15 @@ def running(d: CoreDeployment) -> object:
 
 def _see_to_keys(d: CoreDeployment, now: int) -> Flow[None]:
     """Have keys that are good enough; new ones are fetched while nobody waits, as far as that can be."""
-    if not d.keys.are_usable(now):
+    if d.keys.are_usable(now):
+        yield from _renew_keys_meanwhile(d, now)
+    else:
         yield from _read_keys(d, now)
-    elif d.keys.want_renewal(now):
+
+
+def _renew_keys_meanwhile(d: CoreDeployment, now: int) -> Flow[None]:
+    """See that keys are read if it is time. Nobody waits for it."""
+    if d.keys.want_renewal(now):
         d.keys.renewing_since = now
         d.keys.renewal = yield from later("reading the core's public keys", lambda: _renew_keys(d, now))
 

@@ -410,12 +410,17 @@ def test_a_slow_host_is_given_up_for_another_but_a_creation_is_not_sent_twice(fa
     handle = good.create_new_session("u").session.handle
     scripted.delay = 2.0
     scripted.answer(200, b'{"status":"OK"}')
-    both = facades.make(f"{scripted.url},{facades.url}", core_timeout=timedelta(seconds=1))
-    error = refuse(GeneralError, both.create_new_session, "v")
-    assert (error.reason, "is not known" in error.message) == ("store_failed", True)
-    assert good.get_all_session_handles_for_user("v") == []
+    settings = {"core_timeout": timedelta(seconds=1)}
+    hosts = f"{scripted.url},{facades.url}"
+    assert [facades.make(hosts, **settings).get_session_information(handle).user_id for _ in range(2)] == ["u"] * 2
+    both = facades.make(hosts, **settings)
+    heard = len(scripted.heard)
     assert [both.get_session_information(handle).user_id for _ in range(4)] == ["u"] * 4
-    assert len(scripted.heard) == 1, "a host that did not answer is asked last for a while"
+    assert len(scripted.heard) == heard + 1, "a host that did not answer is asked last for a while"
+    error = refuse(GeneralError, facades.make(scripted.url, **settings).create_new_session, "v")
+    assert (error.reason, "is not known" in error.message) == ("store_failed", True)
+    assert [method for method, *_ in scripted.heard].count("POST") == 1
+    assert good.get_all_session_handles_for_user("v") == []
 
 
 def test_claims_are_fetched_stored_and_shown(facades):
