@@ -31,7 +31,7 @@ def fetch_and_set(flows: Repertoire[D], d: D, handle: object, claim: object) -> 
     if session is None:
         return False
     update = yield from _fetch(session, checked, now)
-    return True if update is None else (yield from _merge_fetched(flows, d, session.handle, update))
+    return True if update is None else (yield from _merge_fetched(flows, d, session.handle, update, tells=True))
 
 
 def set_value(flows: Repertoire[D], d: D, handle: object, claim: object, value: object) -> Flow[bool]:
@@ -63,7 +63,7 @@ def validate_for_handle(
         return None
     chosen = choose_validators(validators, override, session)
     update = yield from _fetch_stale(session, chosen, now)
-    if update and not (yield from _merge_fetched(flows, d, session.handle, update)):
+    if update and not (yield from _merge_fetched(flows, d, session.handle, update, tells=False)):
         return None
     return list(validate_claims(chosen, merge_payload(session.jwt_payload, update), now))
 
@@ -109,8 +109,9 @@ def _check(
     now = d.clock()
     update = yield from _fetch_stale(found.session, validators, now)
     if update:
-        # Where the session has ended meanwhile, regenerating says so.
-        yield from _merge_fetched(flows, d, found.session.handle, update)
+        # Where the session has ended meanwhile, regenerating says so. Tokens that are out with the older claim are held
+        # to its age as this one was.
+        yield from _merge_fetched(flows, d, found.session.handle, update, tells=False)
         current = access_token if found.access_token is None else found.access_token.token
         regenerated = yield from flows.regenerate(d, current, None)
         found = replace(found, session=regenerated.session)
@@ -155,9 +156,9 @@ def _fetch(session: SessionInfo, claim: SessionClaim[Any], now: int) -> Flow[Jso
         raise _unfit(error) from error
 
 
-def _merge_fetched(flows: Repertoire[D], d: D, handle: str, update: Json) -> Flow[bool]:
+def _merge_fetched(flows: Repertoire[D], d: D, handle: str, update: Json, *, tells: bool) -> Flow[bool]:
     try:
-        return (yield from flows.merge_payload(d, handle, update))
+        return (yield from flows.merge_payload(d, handle, update, tells=tells))
     except BadInput as error:
         raise _unfit(error) from error
 

@@ -20,6 +20,7 @@ CookiePrefix: TypeAlias = Literal["__Host-", "__Secure-"]
 BrowserInterface: TypeAlias = Literal["fdi", "classic"]
 TransferMethod: TypeAlias = Literal["cookie", "header", "any"]
 LimitPolicy: TypeAlias = Literal["evict_oldest", "reject"]
+FeedSilence: TypeAlias = Literal["check_store", "refuse", "accept"]
 
 Duration: TypeAlias = timedelta
 """For the protocol's signatures: it may not reach for ``datetime`` itself, as that tells the time too."""
@@ -69,6 +70,10 @@ class Settings(TypedDict, total=False):
     signing_key_interval: timedelta
     max_session_data_bytes: int
     verified_token_cache: int
+    instant_revocation: bool
+    feed_interval: timedelta
+    feed_lease: timedelta
+    on_feed_silence: FeedSilence
     keep_user_agent: bool
     keep_address: bool
     theft_retention: timedelta
@@ -129,6 +134,18 @@ class Config:
     ``verified_token_cache``
         How many verified access tokens a process remembers, so that it checks the signature of each once: 10,000, which
         takes 25 MB at the most. 0: none.
+    ``instant_revocation``
+        Whether each process follows the store's log of endings, so that a revoked session's access tokens are refused
+        at once, and a changed payload shows at once, without asking the store for each verification. It takes a thread
+        (or a task) and a connection in each process, so: False.
+    ``feed_interval``
+        How often the log is looked at where nothing says that there is something new: 0.5 seconds.
+    ``feed_lease``
+        For how long after a look at the log access tokens are accepted without asking the store: 2 seconds, at least
+        twice ``feed_interval``. No ending goes unnoticed for longer.
+    ``on_feed_silence``
+        What to do when that is over, as the log cannot be read: ``check_store`` asks the store for each verification,
+        ``refuse`` raises :class:`GeneralError` (``feed_silent``), ``accept`` goes on without knowing.
     ``keep_user_agent``, ``keep_address``
         Whether to keep with a session what its client last called itself, and the IP address that it came from.
     ``theft_retention``
@@ -183,6 +200,10 @@ class Config:
     signing_key_interval: timedelta = timedelta(hours=168)
     max_session_data_bytes: int = 64 * 1024
     verified_token_cache: int = 10_000
+    instant_revocation: bool = False
+    feed_interval: timedelta = timedelta(milliseconds=500)
+    feed_lease: timedelta = timedelta(seconds=2)
+    on_feed_silence: FeedSilence = "check_store"
     keep_user_agent: bool = True
     keep_address: bool = True
     theft_retention: timedelta = timedelta(days=90)
@@ -208,6 +229,7 @@ class Config:
 
     def __post_init__(self) -> None:
         self._check_durations()
+        self._check_feed()
         self._check_choices()
         self._check_web()
 
@@ -259,6 +281,15 @@ class Config:
         if self.theft_retention < timedelta(0):
             raise _refused("theft_retention", self.theft_retention, "0 or longer")
 
+    def _check_feed(self) -> None:
+        interval, lease = self.feed_interval, self.feed_lease
+        if not isinstance(interval, timedelta) or not timedelta(milliseconds=10) <= interval <= timedelta(minutes=1):
+            raise _refused("feed_interval", interval, "a datetime.timedelta from 10 milliseconds to 1 minute")
+        if not isinstance(lease, timedelta) or not 2 * interval <= lease <= timedelta(hours=1):
+            raise _refused("feed_lease", lease, f"a datetime.timedelta from {2 * interval} (two looks) to 1 hour")
+        if self.on_feed_silence not in get_args(FeedSilence):
+            raise _refused("on_feed_silence", self.on_feed_silence, "'check_store', 'refuse' or 'accept'")
+
     def _check_choices(self) -> None:
         if not isinstance(self.app_id, str) or not _APP_ID.fullmatch(self.app_id):
             raise _refused("app_id", self.app_id, "1 to 64 characters of a-z, 0-9 and -")
@@ -281,7 +312,13 @@ class Config:
             raise _refused("max_session_data_bytes", self.max_session_data_bytes, "at least 2")
         if type(self.verified_token_cache) is not int or not 0 <= self.verified_token_cache <= 1_000_000:
             raise _refused("verified_token_cache", self.verified_token_cache, "0 to 1,000,000")
-        for name in ("keep_user_agent", "keep_address", "cookie_partitioned", "device_routes"):
+        for name in (
+            "instant_revocation",
+            "keep_user_agent",
+            "keep_address",
+            "cookie_partitioned",
+            "device_routes",
+        ):
             if not isinstance(getattr(self, name), bool):
                 raise _refused(name, getattr(self, name), "True or False")
 

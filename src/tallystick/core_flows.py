@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 from tallystick import issuing
 from tallystick.calls import Flow, ask, later
-from tallystick.config import AntiCsrf
+from tallystick.config import AntiCsrf, FeedSilence
 from tallystick.core_deployment import CoreDeployment
 from tallystick.errors import BadInput, GeneralError, TokenTheftDetected, TryRefreshToken, Unauthorised
 from tallystick.flows import check_id_refresh_token, no_session, optional_tenant
@@ -109,8 +109,10 @@ def verify(
     *,
     do_anti_csrf_check: bool,
     check_database: bool,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Flow[FoundSession]:
-    """Verify an access token here, and by the core where it is a token's first use, or asked for."""
+    """Verify an access token here, and by the core where it is a token's first use, or asked for. There is no feed of
+    endings to be silent."""
     now = d.clock()
     check_id_refresh_token(id_refresh_token)
     token = yield from _open(d, access_token, d.keys.open, now)
@@ -351,8 +353,9 @@ def update_payload(d: CoreDeployment, handle: object, payload: object) -> Flow[b
     return (yield from _put(cdi.ask_to_put_payload(name, checked)))
 
 
-def merge_payload(d: CoreDeployment, handle: object, update: object) -> Flow[bool]:
-    """Merge into a session's JWT payload; null removes a key. False if there is no such session."""
+def merge_payload(d: CoreDeployment, handle: object, update: object, *, tells: bool = True) -> Flow[bool]:
+    """Merge into a session's JWT payload; null removes a key. False if there is no such session. Whom it tells is for
+    the core to say."""
     checked = given.check_jwt_payload(update)
     known = yield from load(d, handle)
     if known is None:

@@ -13,8 +13,10 @@ from tallystick.config import PUBLIC, Config, milliseconds
 from tallystick.protocol.access_token import AccessToken, UnknownKey, open_expired_access_token
 from tallystick.protocol.derivation import DerivedKeys, derive_all
 from tallystick.protocol.keyring import Keyring, Schedule, empty_keyring
+from tallystick.protocol.revocation import CLOCKS_APART, RevocationView, digest_payload
 from tallystick.protocol.rotation import Rule
 from tallystick.protocol.token_versions import V5, TokenVersion
+from tallystick.types import Cause, EndingKind
 from tallystick.verified_tokens import VerifiedTokens
 
 
@@ -72,11 +74,19 @@ class Deployment:
     """Of the access tokens that are made."""
     static_key: bool | None = None
     """Whether they are signed with a static key; None: not at first, and later as the session's last were."""
+    view: RevocationView | None = None
+    """What is known of endings; None where nobody follows them."""
+    steady: Callable[[], float] = field(default=float, repr=False)
+    """A clock that never jumps, in seconds, for the view; 0.0 where there is none."""
 
     @property
     def app_id(self) -> str:
         """The app whose sessions these are."""
         return self.config.app_id
+
+    def cause(self, kind: EndingKind, now: int, payload: str | None = None) -> Cause:
+        """Why sessions end, or change to another payload, now."""
+        return make_cause(kind, now, self.access_token_validity, payload)
 
     def new_uuid(self) -> str:
         """A random UUID (RFC 9562 version 4)."""
@@ -95,6 +105,7 @@ def make_deployment(
     clock: Callable[[], int],
     entropy: Callable[[int], bytes],
     new_private_key: Callable[[str], bytes],
+    steady: Callable[[], float] = float,
 ) -> Deployment:
     """Derive everything from the settings. Raises :class:`GeneralError` for a secret that does not do."""
     access = milliseconds(config.access_token_validity)
@@ -112,4 +123,17 @@ def make_deployment(
         entropy=entropy,
         new_private_key=new_private_key,
         keys=KeyState(VerifiedTokens(empty_keyring(schedule, config.algorithm), config.verified_token_cache)),
+        view=_make_view(config) if config.instant_revocation else None,
+        steady=steady,
     )
+
+
+def make_cause(kind: EndingKind, now: int, access_token_validity: int, payload: str | None = None) -> Cause:
+    """Why sessions end, or change to another payload, now; for as long as an access token of before may be out."""
+    forget_at = now + access_token_validity + CLOCKS_APART
+    return Cause(kind, now, forget_at, None if payload is None else digest_payload(payload))
+
+
+def _make_view(config: Config) -> RevocationView:
+    keeps = (milliseconds(config.access_token_validity) + CLOCKS_APART) / 1000
+    return RevocationView(lease=config.feed_lease.total_seconds(), keeps=keeps)

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from tallystick import issuing
 from tallystick.calls import Flow, ask, work
-from tallystick.config import milliseconds
+from tallystick.config import FeedSilence, milliseconds
 from tallystick.deployment import Deployment
 from tallystick.errors import (
     GeneralError,
@@ -42,6 +42,7 @@ from tallystick.protocol.keyring import (
 )
 from tallystick.protocol.liveness import is_alive, slide
 from tallystick.protocol.refresh_token import NONCE_BYTES, RefreshToken, open_envelope
+from tallystick.protocol.revocation import FeedVerdict, digest_payload, judge_feed
 from tallystick.protocol.rotation import (
     Accept,
     Advance,
@@ -61,6 +62,7 @@ from tallystick.protocol.size import check_fits
 from tallystick.storage.interface import SessionStore
 from tallystick.types import (
     OMITTED,
+    Cause,
     ClientInfo,
     CreatedSession,
     FoundSession,
@@ -143,10 +145,11 @@ def _keep(d: Deployment, row: SessionRow, replaced: str | None, now: int) -> Flo
     if limit is None:
         yield from ask(SessionStore.insert_session, row)
         if replaced is not None:
-            yield from ask(SessionStore.delete_sessions, d.app_id, [replaced])
+            yield from ask(SessionStore.delete_sessions, d.app_id, [replaced], d.cause("sign_in", now))
         return
     evicts = d.config.session_limit_policy == "evict_oldest"
-    if (yield from ask(SessionStore.insert_session_within, row, limit, evicts, replaced, now)) is None:
+    cause = d.cause("sign_in", now)
+    if (yield from ask(SessionStore.insert_session_within, row, limit, evicts, replaced, cause)) is None:
         raise TooManySessions(limit)
 
 
@@ -171,16 +174,36 @@ def verify(
     *,
     do_anti_csrf_check: bool,
     check_database: bool,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Flow[FoundSession]:
-    """Verify an access token. The usual one needs no store call at all."""
+    """Verify an access token. The usual one needs no store call at all. ``on_feed_silence`` None: as the settings
+    say."""
     now = d.clock()
     check_id_refresh_token(id_refresh_token)
     token = yield from open_token(d, access_token, d.keys.open, now)
     if do_anti_csrf_check:
         check_anti_csrf(token.anti_csrf_token, anti_csrf_token)
-    if token.parent_hash1 is None and not check_database:
+    if token.parent_hash1 is None and not (check_database or _must_ask(d, token, on_feed_silence)):
         return issuing.find(token, copy_json(token.jwt_payload))
     return (yield from verify_in_store(d, token, now))
+
+
+def _must_ask(d: Deployment, token: AccessToken, silence: FeedSilence | None) -> bool:
+    """Whether the feed of endings leaves it to the store. Raises :class:`Unauthorised`, or :class:`GeneralError`
+    (``feed_silent``) where that is what the app wants."""
+    if d.view is None:
+        return False
+
+    def digest() -> str:
+        return digest_payload(given.encode_json(token.jwt_payload))
+
+    match judge_feed(d.view, token.handle, digest, silence or d.config.on_feed_silence, d.steady()):
+        case FeedVerdict.ENDED:
+            raise no_session()
+        case FeedVerdict.SILENT:
+            raise GeneralError("whether the session has ended cannot be told at the moment", reason="feed_silent")
+        case verdict:
+            return verdict is FeedVerdict.ASK
 
 
 def verify_alone(
@@ -192,6 +215,9 @@ def verify_alone(
         check_id_refresh_token(id_refresh_token)
     token = d.keys.verified.open(access_token, d.secrets, d.clock()) if access_token else None
     if not isinstance(token, AccessToken) or token.parent_hash1 is not None:
+        return None
+    view = d.view
+    if view is not None and (token.handle in view.marks or d.steady() > view.fresh_until):
         return None
     expected = token.anti_csrf_token
     if do_anti_csrf_check and expected is not None:
@@ -297,7 +323,7 @@ def _carry_out_refresh(
             return row if won else None
         case Reuse(kind):
             event = _describe_theft(row, presented, kind, side, now)
-            is_first = yield from ask(SessionStore.record_theft, event)
+            is_first = yield from ask(SessionStore.record_theft, event, d.cause("theft", now))
             raise TokenTheftDetected(row.handle, row.user_id, reason=kind.value, event=event if is_first else None)
         case Ahead():
             raise Unauthorised(
@@ -341,14 +367,16 @@ def revoke(d: Deployment, handles: object) -> Flow[list[str]]:
     wanted = list(dict.fromkeys(filter(given.could_be_handle, given.check_handles(handles))))
     if not wanted:
         return []
-    deleted = set((yield from ask(SessionStore.delete_sessions, d.app_id, wanted)))
+    cause = d.cause("revoked", d.clock())
+    deleted = set((yield from ask(SessionStore.delete_sessions, d.app_id, wanted, cause)))
     return [handle for handle in wanted if handle in deleted]
 
 
 def revoke_user(d: Deployment, user_id: object, tenant_id: object) -> Flow[list[str]]:
     """End all sessions of a user, in one tenant or (None) in all."""
     user, tenant = given.check_user_id(user_id), optional_tenant(tenant_id)
-    return (yield from ask(SessionStore.delete_sessions_of_user, d.app_id, user, tenant))
+    cause = d.cause("revoked", d.clock())
+    return (yield from ask(SessionStore.delete_sessions_of_user, d.app_id, user, tenant, cause))
 
 
 def list_user(d: Deployment, user_id: object, tenant_id: object) -> Flow[list[str]]:
@@ -358,8 +386,8 @@ def list_user(d: Deployment, user_id: object, tenant_id: object) -> Flow[list[st
 
 
 def purge(d: Deployment) -> Flow[int]:
-    """Delete what is over, in batches, the signing keys that are retired and the theft events that are old enough. How
-    many sessions there were."""
+    """Delete what is over, in batches, the signing keys that are retired, the theft events that are old enough and the
+    endings that nobody needs any more. How many sessions there were."""
     now, purged = d.clock(), 0
     while True:
         batch = yield from ask(SessionStore.purge_sessions, d.app_id, now, PURGE_BATCH)
@@ -368,18 +396,19 @@ def purge(d: Deployment) -> Flow[int]:
             break
     yield from ask(SessionStore.purge_keys, d.app_id, now - d.schedule.lifetime)
     yield from ask(SessionStore.purge_thefts, d.app_id, now - milliseconds(d.config.theft_retention))
+    yield from ask(SessionStore.purge_endings, d.app_id, now)
     return purged
 
 
-def sweep(app_id: str, tenant_id: str | None) -> Flow[int]:
-    """Delete all sessions of an app, or of one of its tenants, page by page; how many there were."""
+def sweep(app_id: str, tenant_id: str | None, cause: Cause) -> Flow[int]:
+    """End all sessions of an app, or of one of its tenants, page by page; how many there were."""
     after: str | None = None
     swept = 0
     while True:
         rows, after = yield from ask(SessionStore.list_sessions, app_id, after, PURGE_BATCH)
         handles = [row.handle for row in rows if tenant_id in (None, row.tenant_id)]
         if handles:
-            swept += len((yield from ask(SessionStore.delete_sessions, app_id, handles)))
+            swept += len((yield from ask(SessionStore.delete_sessions, app_id, handles, cause)))
         if after is None:
             return swept
 
@@ -409,13 +438,15 @@ def update_payload(d: Deployment, handle: object, payload: object) -> Flow[bool]
         return False
     check_fits(row.user_id, row.handle, row.tenant_id, checked)
     text = given.encode_json(checked)
-    return (yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now))
+    cause = d.cause("changed", now, text)
+    return (yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now, None, cause))
 
 
-def merge_payload(d: Deployment, handle: object, update: object) -> Flow[bool]:
+def merge_payload(d: Deployment, handle: object, update: object, *, tells: bool = True) -> Flow[bool]:
     """Merge into a session's JWT payload; null removes a key. False if there is no such session.
 
-    Two that merge at once both take effect: the second sees the first one's result.
+    Two that merge at once both take effect: the second sees the first one's result. ``tells``: whether tokens with the
+    former payload are not to be taken at their word any more.
     """
     now, checked = d.clock(), given.check_jwt_payload(update)
     for _ in range(ATTEMPTS):
@@ -425,8 +456,9 @@ def merge_payload(d: Deployment, handle: object, update: object) -> Flow[bool]:
         merged = given.merge_payload(given.decode_json(row.jwt_payload), checked)
         check_fits(row.user_id, row.handle, row.tenant_id, merged)
         text = given.encode_json(merged)
+        cause = d.cause("changed", now, text) if tells else None
         if text == row.jwt_payload or (
-            yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now, row.jwt_payload)
+            yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now, row.jwt_payload, cause)
         ):
             return True
     raise _contended()
@@ -450,7 +482,8 @@ def regenerate_opened(d: Deployment, token: AccessToken, payload: Json | None, n
     else:
         check_fits(row.user_id, row.handle, row.tenant_id, payload)
         text = given.encode_json(payload)
-        if not (yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now)):
+        cause = d.cause("changed", now, text)
+        if not (yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now, None, cause)):
             raise no_session()
     has_expired = token.expires_at < now
     key = None if has_expired else (yield from signing_key(d, now, is_static=d.static_key is True))

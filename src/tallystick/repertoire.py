@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from tallystick.calls import Flow
-from tallystick.config import Config
+from tallystick.config import Config, FeedSilence
 from tallystick.types import (
     CreatedSession,
     FoundSession,
@@ -66,6 +66,7 @@ class Repertoire(Protocol[D_contra]):
         *,
         do_anti_csrf_check: bool,
         check_database: bool,
+        on_feed_silence: FeedSilence | None = None,
     ) -> Flow[FoundSession]: ...
 
     def verify_alone(
@@ -103,7 +104,7 @@ class Repertoire(Protocol[D_contra]):
 
     def update_payload(self, d: D_contra, handle: object, payload: object) -> Flow[bool]: ...
 
-    def merge_payload(self, d: D_contra, handle: object, update: object) -> Flow[bool]: ...
+    def merge_payload(self, d: D_contra, handle: object, update: object, *, tells: bool = True) -> Flow[bool]: ...
 
     def regenerate(self, d: D_contra, access_token: object, jwt_payload: object) -> Flow[RegeneratedToken]: ...
 

@@ -107,6 +107,48 @@ class TheftEvent:
     holder_address: str | None
 
 
+EndingKind: TypeAlias = Literal["revoked", "sign_in", "theft", "changed"]
+"""What became of a session: it was revoked; a sign-in ended it (it was replaced, or there was no room for it); it was
+stolen; or it goes on with another JWT payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a step ends or changes sessions, for the log of endings that it writes."""
+
+    kind: EndingKind
+    happened_at: int
+    forget_at: int
+    """When nobody needs to know of it any more, as no access token of before can be accepted then."""
+    payload_digest: str | None = None
+    """Of the new payload, where that is what has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One session's end, or a change of its JWT payload, as processes that verify without asking the store learn of
+    it. A handle is no secret."""
+
+    handle: str
+    user_id: str
+    tenant_id: str
+    kind: EndingKind
+    happened_at: int
+    forget_at: int
+    payload_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndingsPage:
+    """A page of the log of endings."""
+
+    endings: list[Ending]
+    place: str
+    """What to give as ``after`` next time: the store's own, good as long as the log is."""
+    is_last: bool
+    """Whether that was all that there was when the first page since the last such one was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRow:
     """One signing key, as a store keeps it. ``sealed`` is the private key, encrypted under the deployment's secret."""

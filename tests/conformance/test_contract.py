@@ -58,8 +58,8 @@ BROKEN = {
         return [handle for handles in found for handle in handles]
     """,
     "a theft is told twice": """
-    def record_theft(self, event):
-        super().record_theft(event)
+    def record_theft(self, event, cause):
+        super().record_theft(event, cause)
         return True
     """,
     "the newest key is purged": """
@@ -70,8 +70,8 @@ BROKEN = {
         return len(old)
     """,
     "the cap is not a cap": """
-    def insert_session_within(self, row, limit, evicts, replaces, now):
-        return super().insert_session_within(row, limit + 1, evicts, replaces, now)
+    def insert_session_within(self, row, limit, evicts, replaces, cause):
+        return super().insert_session_within(row, limit + 1, evicts, replaces, cause)
     """,
     "text is not kept to the letter": """
     def insert_session(self, row):

@@ -9,7 +9,7 @@ from tallystick.storage.memory import AsyncMemoryStore, MemoryStore
 from tallystick.storage.moving import AsyncMovingStore, MovingStore
 from tallystick.storage.opening import open_store
 from tallystick.testing import StoreContract
-from tallystick.testing.contract.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
+from tallystick.testing.contract.rows import CAUSE, LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.conformance.processes import run_at_once, wait_for_the_others
 from tests.redis_servers import empty_redis
 
@@ -126,19 +126,19 @@ def test_a_session_that_is_revoked_while_a_slow_process_brings_it_stays_revoked(
         def load_session(self, app_id, handle):
             row = old.load_session(app_id, handle)
             if row is not None:
-                assert quick.delete_sessions("public", ["handle"]) == ["handle"]
+                assert quick.delete_sessions("public", ["handle"], CAUSE) == ["handle"]
             return row
 
-        def delete_sessions(self, app_id, handles):
-            return old.delete_sessions(app_id, handles)
+        def delete_sessions(self, app_id, handles, cause):
+            return old.delete_sessions(app_id, handles, cause)
 
     slow = MovingStore(new, Slow())
     assert slow.load_session("public", "handle") is None
     for store in (slow, quick):
         assert store.load_session("public", "handle") is None
         assert store.list_handles_of_user("public", "user", None, NOW) == []
-        assert store.delete_sessions("public", ["handle"]) == []
-        assert not store.record_theft(make_theft())
+        assert store.delete_sessions("public", ["handle"], CAUSE) == []
+        assert not store.record_theft(make_theft(), CAUSE)
 
 
 def test_a_new_store_that_cannot_keep_a_session_leaves_it_in_the_old_one():

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tallystick.storage.opening import open_store
-from tallystick.testing.contract.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
+from tallystick.testing.contract.rows import CAUSE, LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.conformance.processes import run_at_once, wait_for_the_others
 from tests.conformance.stores import SHARED_STORES
 
@@ -42,17 +42,17 @@ def use(line, racer):
 
 
 def delete(line, _racer):
-    return "public", [f"h{line}"]
+    return "public", [f"h{line}"], CAUSE
 
 
 def steal(line, racer):
-    return (make_theft(session_handle=f"h{line}", presented_generation=racer),)
+    return (make_theft(session_handle=f"h{line}", presented_generation=racer), CAUSE)
 
 
 def sign_in(line, racer):
     """In the place of another user's session, whose handle the winner is told."""
     user = f"user-{line}"
-    return make_session(handle=f"{user}-{racer}", user_id=user), 1, False, f"h{line}", NOW
+    return make_session(handle=f"{user}-{racer}", user_id=user), 1, False, f"h{line}", CAUSE
 
 
 def new_key(line, racer):
@@ -110,7 +110,7 @@ def read_own_write(number, url):
     wait_for_the_others()
     seen = [store.load_session("public", f"h{other}") is not None for other in range(PROCESSES)]
     wait_for_the_others()
-    store.delete_sessions("public", [handle])
+    store.delete_sessions("public", [handle], CAUSE)
     wait_for_the_others()
     gone = [store.load_session("public", f"h{other}") is None for other in range(PROCESSES)]
     store.close()

@@ -15,7 +15,7 @@ from tallystick.protocol.derivation import MIN_SECRET_BYTES
 from tallystick.storage.opening import open_store
 from tallystick.storage.sql.schema import HEAD
 from tallystick.storage.sql.store import SqlStore
-from tallystick.testing.contract.rows import LINE, NOW, make_key, make_session, make_step, make_theft
+from tallystick.testing.contract.rows import CAUSE, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.redis_servers import empty_redis
 from tests.storage.databases import run_sql, set_revision
 
@@ -116,7 +116,7 @@ def test_thefts_are_listed_with_both_sides(database_url):
     events = [make_theft(session_handle="a"), make_theft(session_handle="b", user_id="other", detected_at=NOW + 1000)]
     for event in events:
         store.insert_session(make_session(handle=event.session_handle))
-        store.record_theft(event)
+        store.record_theft(event, CAUSE)
     store.close()
     answer = run("thefts", database_url)
     assert (answer.exit_code, answer.stderr) == (0, "")
@@ -142,7 +142,7 @@ def test_purge_deletes_theft_events_that_are_old_enough(database_url):
     now, day = time.time_ns() // 1_000_000, 86_400_000
     for age in (1, 89, 91):
         store.insert_session(make_session(handle=f"h{age}", expires_at=now + day, absolute_expires_at=now + day))
-        store.record_theft(make_theft(session_handle=f"h{age}", detected_at=now - age * day))
+        store.record_theft(make_theft(session_handle=f"h{age}", detected_at=now - age * day), CAUSE)
     assert "1 theft event of public deleted" in run("purge", database_url).stdout
     assert "theft event" not in run("purge", database_url).stdout
     assert "1 theft event of public" in run("purge", database_url, "--keep-thefts", "2").stdout
@@ -162,7 +162,7 @@ def test_redis_is_purged_and_its_thefts_are_listed(redis_url):
     store = open_store(redis_url)
     for handle in ("a", "b"):
         store.insert_session(make_session(handle=handle))
-    store.record_theft(make_theft(session_handle="a"))
+    store.record_theft(make_theft(session_handle="a"), CAUSE)
     store.close()
     assert "1 expired session of public deleted" in run("purge", redis_url, "--keep-thefts", "100000").stdout
     listed = run("thefts", redis_url)
@@ -218,7 +218,7 @@ def test_a_second_copy_brings_what_has_changed_and_mirror_removes_who_signed_out
     source.put_sessions(make_living(5), NOW)
     assert run("copy", *urls).exit_code == 0
     assert source.advance_line("public", "h0000", LINE, make_step(expires_at=make_living(1)[0].expires_at))
-    source.delete_sessions("public", ["h0001"])
+    source.delete_sessions("public", ["h0001"], CAUSE)
     assert "1 session copied, 3 there already" in run("copy", *urls).stdout
     target = open_store(urls[1])
     assert target.load_session("public", "h0000") == source.load_session("public", "h0000")

@@ -16,7 +16,7 @@ from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.sql.engine import make_engine
 from tallystick.storage.sql.migrations import make_config
 from tallystick.storage.sql.schema import HEAD, REVISIONS, VERSION_TABLE, metadata
-from tallystick.testing.contract.rows import LINE, make_session, make_step
+from tallystick.testing.contract.rows import CAUSE, LINE, make_session, make_step
 from tests.conformance.processes import run_at_once, wait_for_the_others
 from tests.mariadb_servers import make_mariadb_database
 from tests.servers import make_database
@@ -89,7 +89,7 @@ def test_names_of_constraints_are_the_same_as_the_metadata_would_give(postgres_d
 def test_a_new_sqlite_file_gets_its_schema_by_itself_and_keeps_it(sqlite_url):
     for _ in range(2):
         store = open_store(sqlite_url)
-        store.delete_sessions("public", ["handle"])
+        store.delete_sessions("public", ["handle"], CAUSE)
         store.insert_session(make_session())
         assert store.load_revision() == HEAD
         store.close()

@@ -13,7 +13,7 @@ from tallystick import GeneralError, Sessions
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.sql.mysql import LOCK_WAIT_SECONDS
 from tallystick.storage.sql.retries import GIVE_UP_SECONDS
-from tallystick.testing.contract.rows import NOW, make_key, make_session
+from tallystick.testing.contract.rows import CAUSE, NOW, make_key, make_session
 from tallystick.testing.contract.running import Threaded
 from tests.mariadb_servers import connect, run_mariadb
 from tests.storage.databases import run_sql
@@ -57,7 +57,7 @@ async def test_a_step_that_falls_to_a_deadlock_is_done_all_the_same(store, maria
     with connect(mariadb_database) as other, other.cursor() as cursor:
         # The heavier of the two survives: this one, with so many changes.
         cursor.execute("UPDATE tallystick_sessions SET session_data = '[]' WHERE app_id = 'public' AND handle > 'h00'")
-        deleting = asyncio.create_task(store.delete_sessions("public", ["h00", "h01"]))
+        deleting = asyncio.create_task(store.delete_sessions("public", ["h00", "h01"], CAUSE))
         async with asyncio.timeout(10):
             await until_it_waits(other)
             await asyncio.to_thread(cursor.execute, "UPDATE tallystick_sessions SET address = 'x'")
@@ -102,7 +102,7 @@ async def test_names_that_are_alike_are_two(store, alike):
     assert await store.list_handles_of_user("public", alike, None, NOW) == [alike]
     assert await store.list_handles_of_user(alike, "alice", None, NOW) == []
     assert not await store.update_jwt_payload("public", alike, "{}", NOW, '{"role":"admin"} ')
-    assert await store.delete_sessions("public", [alike]) == [alike]
+    assert await store.delete_sessions("public", [alike], CAUSE) == [alike]
     assert (await store.load_session("public", "alice")).user_id == "alice"
 
 
@@ -127,7 +127,7 @@ async def test_a_thousand_handles_are_deleted_in_one_step(store):
     handles = [f"h{number:04}" for number in range(1100)]
     for handle in handles:
         await store.insert_session(make_session(handle=handle))
-    assert sorted(await store.delete_sessions("public", handles)) == handles
+    assert sorted(await store.delete_sessions("public", handles, CAUSE)) == handles
 
 
 def test_both_names_of_the_scheme_reach_the_server(mariadb_database):
@@ -183,7 +183,7 @@ async def test_a_connection_that_is_lost_in_the_middle_of_a_step_is_an_error(sto
     await store.insert_session(make_session())
     with connect(mariadb_database) as other, other.cursor() as cursor:
         cursor.execute("SELECT * FROM tallystick_sessions FOR UPDATE")
-        deleting = asyncio.create_task(store.delete_sessions("public", ["handle"]))
+        deleting = asyncio.create_task(store.delete_sessions("public", ["handle"], CAUSE))
         async with asyncio.timeout(10):
             await until_it_waits(other)
         cursor.execute(
@@ -197,7 +197,7 @@ async def test_a_connection_that_is_lost_in_the_middle_of_a_step_is_an_error(sto
             await deleting
         other.rollback()
     assert await store.load_session("public", "handle") == make_session()
-    assert await store.delete_sessions("public", ["handle"]) == ["handle"]
+    assert await store.delete_sessions("public", ["handle"], CAUSE) == ["handle"]
 
 
 def test_an_event_loop_that_was_cut_off_leaves_no_connection_to_the_next(mariadb_database):

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import event
 
 from tallystick.storage.opening import open_store
-from tallystick.testing.contract.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
+from tallystick.testing.contract.rows import CAUSE, LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.storage.databases import run_sql
 
 SESSIONS, USERS, DAY = 4000, 800, 86_400_000
@@ -43,7 +43,9 @@ def fill(store):
         store.put_sessions(rows, NOW)
     for number in range(300):
         handle = f"h{number:04}"
-        store.record_theft(make_theft(session_handle=handle, user_id=f"user-{number}", detected_at=NOW + number * DAY))
+        store.record_theft(
+            make_theft(session_handle=handle, user_id=f"user-{number}", detected_at=NOW + number * DAY), CAUSE
+        )
 
 
 def steps(store):
@@ -56,11 +58,11 @@ def steps(store):
     yield store.list_handles_of_user, "public", "user-500", None, NOW
     yield store.list_handles_of_user, "public", "user-500", "public", NOW
     yield store.list_sessions, "public", "h1000", 10
-    yield store.insert_session_within, make_session(handle="new", user_id="user-501"), 2, True, "h1001", NOW
-    yield store.delete_sessions, "public", ["h1002", "h1003"]
-    yield store.delete_sessions_of_user, "public", "user-502", None
+    yield store.insert_session_within, make_session(handle="new", user_id="user-501"), 2, True, "h1001", CAUSE
+    yield store.delete_sessions, "public", ["h1002", "h1003"], CAUSE
+    yield store.delete_sessions_of_user, "public", "user-502", None, CAUSE
     yield store.purge_sessions, "public", NOW, 10
-    yield store.record_theft, make_theft(session_handle="h1500")
+    yield store.record_theft, make_theft(session_handle="h1500"), CAUSE
     yield store.load_thefts, "public", None, 10
     yield store.load_thefts, "public", "user-7", 10
     yield store.purge_thefts, "public", NOW + 3 * DAY

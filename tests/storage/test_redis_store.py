@@ -14,7 +14,7 @@ from tallystick import AsyncSessions, GeneralError, Sessions
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.redis import layout, steps
 from tallystick.storage.redis.client import name_server
-from tallystick.testing.contract.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
+from tallystick.testing.contract.rows import CAUSE, LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.redis_servers import empty_redis, run_redis
 
 SECRET = "a-secret-for-tests-that-is-long-enough-0001"
@@ -119,7 +119,7 @@ def test_scripts_that_a_restarted_server_has_forgotten_are_sent_again(store, ser
     server.script_flush()
     assert store.mark_used("public", "handle", LINE, NOW, LATER)
     server.script_flush()
-    assert store.delete_sessions("public", ["handle"]) == ["handle"]
+    assert store.delete_sessions("public", ["handle"], CAUSE) == ["handle"]
 
 
 def test_a_server_that_comes_back_is_found_again():
@@ -220,7 +220,7 @@ def test_a_process_that_dies_before_it_has_indexed_a_session_has_acknowledged_no
 def test_a_theft_that_was_indexed_and_never_recorded_is_passed_over(store, server):
     store.insert_session(make_session())
     server.zadd(layout.thefts_key("public"), {"ghost": NOW + 1})
-    store.record_theft(make_theft())
+    store.record_theft(make_theft(), CAUSE)
     assert store.load_thefts("public", None, 10) == [make_theft()]
     assert store.purge_thefts("public", NOW + 2) == 1
     assert server.keys("tallystick:[te]:*") == []
@@ -230,7 +230,7 @@ def test_more_thefts_than_one_page_are_listed_and_purged(store):
     for number in range(250):
         store.insert_session(make_session(handle=f"h{number:03}"))
         store.record_theft(
-            make_theft(session_handle=f"h{number:03}", detected_at=NOW + number, user_id=f"u{number % 2}")
+            make_theft(session_handle=f"h{number:03}", detected_at=NOW + number, user_id=f"u{number % 2}"), CAUSE
         )
     assert [event.session_handle for event in store.load_thefts("public", "u0", 1000)] == [
         f"h{number:03}" for number in range(248, -1, -2)
@@ -242,7 +242,7 @@ def test_more_thefts_than_one_page_are_listed_and_purged(store):
 def test_all_that_was_deleted_leaves_no_key(store, server):
     store.insert_session(make_session())
     store.insert_session(make_session(handle="other"))
-    store.delete_sessions("public", ["handle"])
-    store.delete_sessions_of_user("public", "user", None)
+    store.delete_sessions("public", ["handle"], CAUSE)
+    store.delete_sessions_of_user("public", "user", None, CAUSE)
     store.insert_key(make_key())
     assert server.keys("*") == [layout.keys_key("public").encode()]

@@ -8,7 +8,7 @@ from sqlalchemy import event
 
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.testing.contract.races import RaceScenarios
-from tallystick.testing.contract.rows import NOW, make_session
+from tallystick.testing.contract.rows import CAUSE, NOW, make_session
 from tallystick.testing.contract.running import Threaded
 from tests.storage.databases import run_sql
 
@@ -75,7 +75,7 @@ async def test_a_step_that_falls_to_a_deadlock_is_done_all_the_same(store, seria
     with psycopg.connect(serializable_database) as other:
         other.execute("SET deadlock_timeout = '1min'")  # the store's connection is the one that looks
         other.execute("SELECT * FROM tallystick_sessions WHERE handle = 'h1' FOR UPDATE")
-        deleting = asyncio.create_task(store.delete_sessions("public", ["h0", "h1"]))
+        deleting = asyncio.create_task(store.delete_sessions("public", ["h0", "h1"], CAUSE))
         await until_it_waits(other)
         await asyncio.to_thread(other.execute, "SELECT * FROM tallystick_sessions WHERE handle = 'h0' FOR UPDATE")
         other.rollback()

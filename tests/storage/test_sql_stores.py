@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tallystick import GeneralError, Sessions
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.sql.engine import AT_ONCE
-from tallystick.testing.contract.rows import LATER, LINE, NOW, make_key, make_session, make_step, make_theft
+from tallystick.testing.contract.rows import CAUSE, LATER, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.storage.databases import DATABASES, run_sql
 
 SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mariadb": "mariadb+pymysql"}
@@ -47,8 +47,8 @@ def test_each_step_is_one_statement_outside_of_any_transaction(database_url):
         (store.update_jwt_payload, "public", "handle", "{}", NOW, "{}"),
         (store.update_session_data, "public", "handle", "{}", NOW),
         (store.list_handles_of_user, "public", "user", None, NOW),
-        (store.delete_sessions, "public", [f"h{number}" for number in range(500)]),
-        (store.delete_sessions_of_user, "public", "user", "t"),
+        (store.delete_sessions, "public", [f"h{number}" for number in range(500)], CAUSE),
+        (store.delete_sessions_of_user, "public", "user", "t", CAUSE),
         (store.purge_sessions, "public", NOW, 10),
         (store.insert_key, make_key()),
         (store.insert_key, make_key()),
@@ -61,8 +61,10 @@ def test_each_step_is_one_statement_outside_of_any_transaction(database_url):
     for method, *args in steps:
         method(*args)
     engine.dispose()
-    # MariaDB looks first and, finding something, deletes it in the same transaction. Here it finds nothing.
-    deletes = ["SELECT" if engine.dialect.name == "mariadb" else "WITH"] * 3
+    # MariaDB looks first and, finding something, deletes it in the same transaction. Here it finds nothing. SQLite has
+    # no statement that deletes and inserts: it writes the endings in the same transaction.
+    deletes = {"sqlite": ["BEGIN", "WITH"], "postgresql": ["WITH"], "mariadb": ["SELECT"]}[engine.dialect.name] * 2
+    deletes += ["SELECT" if engine.dialect.name == "mariadb" else "WITH"]
     assert seen == [
         *("INSERT", "SELECT", "UPDATE", "UPDATE", "UPDATE", "UPDATE", "UPDATE", "SELECT"),
         *(*deletes, "INSERT", "INSERT", "SELECT", "SELECT", "DELETE", "SELECT", "DELETE"),
@@ -143,11 +145,11 @@ def failing_calls(store):
     yield store.mark_used, "public", "handle", LINE, NOW, LATER
     yield store.update_jwt_payload, "public", "handle", MARKED, NOW
     yield store.update_session_data, "public", "handle", MARKED, NOW
-    yield store.delete_sessions, "public", ["handle"]
-    yield store.delete_sessions_of_user, "public", "user", None
+    yield store.delete_sessions, "public", ["handle"], CAUSE
+    yield store.delete_sessions_of_user, "public", "user", None, CAUSE
     yield store.list_handles_of_user, "public", "user", None, NOW
     yield store.purge_sessions, "public", NOW, 1
-    yield store.record_theft, make_theft(presenter_user_agent=MARKED)
+    yield store.record_theft, make_theft(presenter_user_agent=MARKED), CAUSE
     yield store.load_thefts, "public", None, 10
     yield store.purge_thefts, "public", NOW
     yield store.load_keys, "public"
@@ -178,11 +180,11 @@ def test_a_theft_that_cannot_be_kept_ends_no_session(database_url):
     store.insert_session(make_session())
     run_sql(database_url, "ALTER TABLE tallystick_theft_events RENAME TO elsewhere")
     with pytest.raises(SQLAlchemyError):
-        store.record_theft(make_theft())
+        store.record_theft(make_theft(), CAUSE)
     assert store.load_session("public", "handle") == make_session()
     assert store.update_session_data("public", "handle", "[]", NOW), "and the connection is good for the next call"
     run_sql(database_url, "ALTER TABLE elsewhere RENAME TO tallystick_theft_events")
-    assert store.record_theft(make_theft())
+    assert store.record_theft(make_theft(), CAUSE)
     store.close()
 
 

@@ -28,7 +28,7 @@ def test_without_a_cap_a_session_is_inserted_and_then_the_one_it_replaces_delete
     old, given = begin(d)
     driven = drive(create(d, "user-1", replaces=given.access_token.token), None, [old.handle])
     assert driven.methods == ["insert_session", "delete_sessions"]
-    assert driven.asked[1][1] == ("public", [old.handle])
+    assert driven.asked[1][1] == ("public", [old.handle], d.cause("sign_in", START))
 
 
 @pytest.mark.parametrize(("policy", "evicts"), [("evict_oldest", True), ("reject", False)])
@@ -37,10 +37,10 @@ def test_with_a_cap_it_is_one_step(clock, policy, evicts):
     old, given = begin(with_key(deploy(clock, seed=2)))
     driven = drive(create(d, "user-1", replaces=given.access_token.token), ["evicted"])
     [(method, (row, *rest))] = driven.asked
-    assert (method, rest) == ("insert_session_within", [3, evicts, old.handle, START])
+    assert (method, rest) == ("insert_session_within", [3, evicts, old.handle, d.cause("sign_in", START)])
     assert row.handle == driven.result.session.handle
     driven = drive(create(d, "user-1"), [])
-    assert driven.asked[0][1][1:] == (3, evicts, None, START)
+    assert driven.asked[0][1][1:] == (3, evicts, None, d.cause("sign_in", START))
 
 
 def test_a_store_that_says_no_is_too_many_sessions(clock):

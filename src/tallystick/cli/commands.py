@@ -143,7 +143,13 @@ def copy(
             raise
         if mirror:
             remove_others(
-                source, target, app_id, page_size=BATCH, tally=tally, on_page=lambda tally, _: show(_summary(tally))
+                source,
+                target,
+                app_id,
+                clock=_now,
+                page_size=BATCH,
+                tally=tally,
+                on_page=lambda tally, _: show(_summary(tally)),
             )
     _say(f"{_name(from_url)} to {_name(to_url)}: {_summary(tally)}, {keys} new signing {_plural('key', keys)}")
 
@@ -156,7 +162,7 @@ def purge(
         int, typer.Option("--keep-thefts", min=0, metavar="DAYS", help="Delete theft events that are older.")
     ] = Config().theft_retention.days,
 ) -> None:
-    """Delete the sessions that have expired, and old theft events.
+    """Delete the sessions that have expired, old theft events, and endings that nobody needs any more.
 
     They are refused in any case and only take up room. Run it now and then, also while the app is running.
     """
@@ -167,6 +173,7 @@ def purge(
         old = store.purge_thefts(app_id, now - milliseconds(timedelta(days=theft_days)))
         if old:
             _say(f"{_name(url)}: {old} theft {_plural('event', old)} of {app_id} deleted")
+        store.purge_endings(app_id, now)
 
 
 @app.command()

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from tallystick.errors import GeneralError
 from tallystick.storage.interface import SessionStore
-from tallystick.types import SessionRow
+from tallystick.types import Cause, SessionRow
+
+_REMEMBERED: Final = 86_400_000
+"""For how long (ms) apps on the target can hear of what was removed; how long their access tokens live is not known."""
 
 
 @dataclass(slots=True)
@@ -78,6 +82,7 @@ def remove_others(
     target: SessionStore,
     app_id: str,
     *,
+    clock: Callable[[], int],
     page_size: int,
     tally: Tally,
     on_page: Callable[[Tally, str | None], None],
@@ -87,7 +92,8 @@ def remove_others(
     while True:
         page, after = target.list_sessions(app_id, after, page_size)
         others = [row.handle for row in page if source.load_session(app_id, row.handle) is None]
-        tally.removed += len(target.delete_sessions(app_id, others))
+        now = clock()
+        tally.removed += len(target.delete_sessions(app_id, others, Cause("revoked", now, now + _REMEMBERED)))
         on_page(tally, after)
         if after is None:
             return

@@ -19,13 +19,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tallystick.calls import run_async
-from tallystick.config import PUBLIC
+from tallystick.config import PUBLIC, milliseconds
+from tallystick.deployment import make_cause
 from tallystick.errors import GeneralError
 from tallystick.flows import sweep
 from tallystick.protocol.keyring import WRAP_NONCE_BYTES
 from tallystick.service.answers import Refusal
 from tallystick.service.apps import App, Surroundings
-from tallystick.service.settings import CoreSettings, Scope, merge
+from tallystick.service.settings import CoreSettings, Scope, config_for, merge
 from tallystick.storage.interface import AsyncSessionStore, AsyncTenantStore
 from tallystick.types import Json, TenantRow
 
@@ -168,7 +169,8 @@ class Registry:
         return was_there
 
     async def _sweep(self, app_id: str, tenant_id: str | None) -> None:
-        await run_async(sweep(app_id, tenant_id), self._sessions)
+        validity = milliseconds(config_for(self._settings, app_id).access_token_validity)
+        await run_async(sweep(app_id, tenant_id, make_cause("revoked", self._around.clock(), validity)), self._sessions)
 
     def _sweep_again(self, app_id: str, tenant_id: str | None) -> None:
         """Once more when no process can take the tenant to be there, for the sessions begun in between."""

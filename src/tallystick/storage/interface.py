@@ -1,4 +1,4 @@
-"""The contract of a store: nineteen atomic steps, besides opening and closing it.
+"""The contract of a store: twenty-one atomic steps, besides opening and closing it and waiting.
 
 A method is one step that happens whole or not at all, also when the process dies in the middle and whatever other
 processes do meanwhile. A store holds no clock, mints nothing and judges nothing: instants are arguments (ms since the
@@ -7,6 +7,10 @@ store that cannot do its work raises whatever its driver raises; the flows turn 
 :class:`~tallystick.GeneralError`.
 
 Rows of one ``app_id`` are invisible to any other.
+
+Processes that verify without asking the store follow a log of endings, which the steps that end sessions write: a
+session that was there, and is not any more, is in it, and it is in it before the step returns. Only what is over by
+itself goes without a word (:meth:`SessionStore.purge_sessions`), as its access tokens are over too.
 """
 
 from __future__ import annotations
@@ -14,7 +18,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from tallystick.types import CoreAnswer, CoreRequest, KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
+from tallystick.types import (
+    Cause,
+    CoreAnswer,
+    CoreRequest,
+    EndingsPage,
+    KeyRow,
+    LineStep,
+    SessionRow,
+    TenantRow,
+    TheftEvent,
+)
 
 
 class SessionStore(Protocol):
@@ -25,14 +39,15 @@ class SessionStore(Protocol):
         ...
 
     def insert_session_within(
-        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
     ) -> list[str] | None:
-        """Keep a new session, so that its user has at most ``limit`` (1 or more) that are alive at ``now``, in all
-        tenants together.
+        """Keep a new session, so that its user has at most ``limit`` (1 or more) that are alive when it
+        happens, in all tenants together.
 
         With ``evicts``, the oldest are deleted to make room. Without, and where there is no room, nothing is done, and
         the answer is None. The session ``replaces``, whoever's it is, is deleted too and takes no room. The answer is
-        the handles that were deleted, in any order. Of many at once each sees what the ones before it did.
+        the handles that were deleted, in any order, each with its ending. Of many at once each sees what the ones
+        before it did.
         """
         ...
 
@@ -50,23 +65,30 @@ class SessionStore(Protocol):
         ...
 
     def update_jwt_payload(
-        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+        self,
+        app_id: str,
+        handle: str,
+        jwt_payload: str,
+        now: int,
+        expected: str | None = None,
+        cause: Cause | None = None,
     ) -> bool:
         """Replace the payload (JSON text) of a session that is alive at ``now`` and, with ``expected``, whose payload
-        is that very text; tell whether there was one."""
+        is that very text; tell whether there was one. With a ``cause``, the change is in the log of endings."""
         ...
 
     def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
         """Replace the data (JSON text) of a session that is alive at ``now``; tell whether there was one."""
         ...
 
-    def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
-        """Delete these, expired or not. The handles that were there, in any order; each once, also if many delete the
-        same at once."""
+    def delete_sessions(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
+        """Delete these, expired or not, each with its ending. The handles that were there, in any order; each once,
+        also if many delete the same at once."""
         ...
 
-    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
-        """Delete all sessions of a user, in one tenant or (None) in all. The handles, in any order."""
+    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None, cause: Cause) -> list[str]:
+        """Delete all sessions of a user, in one tenant or (None) in all, each with its ending. The handles, in any
+        order."""
         ...
 
     def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
@@ -74,7 +96,7 @@ class SessionStore(Protocol):
         ...
 
     def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
-        """Delete at most ``limit`` sessions that are over at ``now``; how many there were."""
+        """Delete at most ``limit`` sessions that are over at ``now``, without endings; how many there were."""
         ...
 
     def list_sessions(self, app_id: str, after: str | None, limit: int) -> tuple[list[SessionRow], str | None]:
@@ -91,9 +113,27 @@ class SessionStore(Protocol):
         app. Each is replaced whole or not at all; that none is over at ``now`` is the caller's care."""
         ...
 
-    def record_theft(self, event: TheftEvent) -> bool:
-        """Delete the event's session and keep the event, both or neither; tell whether the session was there. Where it
-        was not, nothing is kept: of many who find one theft at once, one records it."""
+    def record_theft(self, event: TheftEvent, cause: Cause) -> bool:
+        """Delete the event's session, with its ending, and keep the event, all or nothing; tell whether the session was
+        there. Where it was not, nothing is kept: of many who find one theft at once, one records it."""
+        ...
+
+    def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage:
+        """At most ``limit`` endings, in about the order in which they happened, from where the page before left off
+        (None: from the beginning, and also where that place is none any more, as after a failover).
+
+        Of all endings that were written before the first page after a last one was asked for, none is missing when the
+        next last one has come, whatever transactions were open meanwhile. One may come twice.
+        """
+        ...
+
+    def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None:
+        """Return when there may be more after this place, at the latest in so many seconds. A store that is told of
+        nothing by its server just waits: that is polling, and each look at a log is cheap."""
+        ...
+
+    def purge_endings(self, app_id: str, now: int) -> int:
+        """Delete the endings that nobody needs at ``now``; how many there were."""
         ...
 
     def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
@@ -131,7 +171,7 @@ class AsyncSessionStore(Protocol):
     async def insert_session(self, row: SessionRow) -> None: ...
 
     async def insert_session_within(
-        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
     ) -> list[str] | None: ...
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None: ...
@@ -143,14 +183,22 @@ class AsyncSessionStore(Protocol):
     ) -> bool: ...
 
     async def update_jwt_payload(
-        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+        self,
+        app_id: str,
+        handle: str,
+        jwt_payload: str,
+        now: int,
+        expected: str | None = None,
+        cause: Cause | None = None,
     ) -> bool: ...
 
     async def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool: ...
 
-    async def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]: ...
+    async def delete_sessions(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]: ...
 
-    async def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]: ...
+    async def delete_sessions_of_user(
+        self, app_id: str, user_id: str, tenant_id: str | None, cause: Cause
+    ) -> list[str]: ...
 
     async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]: ...
 
@@ -162,7 +210,13 @@ class AsyncSessionStore(Protocol):
 
     async def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None: ...
 
-    async def record_theft(self, event: TheftEvent) -> bool: ...
+    async def record_theft(self, event: TheftEvent, cause: Cause) -> bool: ...
+
+    async def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage: ...
+
+    async def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None: ...
+
+    async def purge_endings(self, app_id: str, now: int) -> int: ...
 
     async def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]: ...
 

@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from threading import Lock
+from operator import itemgetter
+from threading import Condition
 
-from tallystick.types import KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
+from tallystick.types import Cause, Ending, EndingsPage, KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
 
 class MemoryStore:
     """Sessions in memory; gone with the process."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = Condition()
+        """Notified of each ending."""
         self._sessions: dict[tuple[str, str], SessionRow] = {}
         self._keys: dict[tuple[str, int], KeyRow] = {}
         self._thefts: list[TheftEvent] = []
         self._tenants: dict[tuple[str, str], TenantRow] = {}
+        self._endings: dict[str, list[tuple[int, Ending]]] = {}
+        """By app, each with its number."""
+        self._told = 0
+        self._ears: set[Callable[[], object]] = set()
 
     def insert_session(self, row: SessionRow) -> None:
         with self._lock:
             self._insert(row)
 
     def insert_session_within(
-        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
     ) -> list[str] | None:
         with self._lock:
             others = [r for r in self._of_user(row.app_id, row.user_id, None) if r.handle != replaces]
-            alive = [r.handle for r in others if not _is_over(r, now)]
+            alive = [r.handle for r in others if not _is_over(r, cause.happened_at)]
             over = alive[: max(0, len(alive) + 1 - limit)]
             if over and not evicts:
                 return None
             self._insert(row)
             gone = over if replaces is None else [*over, replaces]
-            return [handle for handle in gone if self._sessions.pop((row.app_id, handle), None)]
+            return self._end(row.app_id, gone, cause)
 
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._sessions.get((app_id, handle))
@@ -66,7 +74,13 @@ class MemoryStore:
             return True
 
     def update_jwt_payload(
-        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+        self,
+        app_id: str,
+        handle: str,
+        jwt_payload: str,
+        now: int,
+        expected: str | None = None,
+        cause: Cause | None = None,
     ) -> bool:
         with self._lock:
             row = self._sessions.get((app_id, handle))
@@ -75,6 +89,8 @@ class MemoryStore:
             if expected is not None and row.jwt_payload != expected:
                 return False
             self._sessions[app_id, handle] = replace(row, jwt_payload=jwt_payload)
+            if cause is not None:
+                self._tell(row, cause)
             return True
 
     def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
@@ -85,16 +101,13 @@ class MemoryStore:
             self._sessions[app_id, handle] = replace(row, session_data=session_data)
             return True
 
-    def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
+    def delete_sessions(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
         with self._lock:
-            return [h for h in dict.fromkeys(handles) if self._sessions.pop((app_id, h), None)]
+            return self._end(app_id, handles, cause)
 
-    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
+    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None, cause: Cause) -> list[str]:
         with self._lock:
-            found = self._of_user(app_id, user_id, tenant_id)
-            for row in found:
-                del self._sessions[app_id, row.handle]
-            return [row.handle for row in found]
+            return self._end(app_id, [row.handle for row in self._of_user(app_id, user_id, tenant_id)], cause)
 
     def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
         with self._lock:
@@ -118,12 +131,40 @@ class MemoryStore:
         with self._lock:
             self._sessions.update({(row.app_id, row.handle): row for row in rows})
 
-    def record_theft(self, event: TheftEvent) -> bool:
+    def record_theft(self, event: TheftEvent, cause: Cause) -> bool:
         with self._lock:
-            if self._sessions.pop((event.app_id, event.session_handle), None) is None:
+            if not self._end(event.app_id, [event.session_handle], cause):
                 return False
             self._thefts.append(event)
             return True
+
+    def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage:
+        with self._lock:
+            log = self._endings.get(app_id, [])
+            start = bisect_right(log, int(after or 0), key=itemgetter(0))
+            page = log[start : start + limit]
+            place = str(page[-1][0]) if page else after or str(self._told)
+        return EndingsPage([ending for _, ending in page], place, len(page) < limit)
+
+    def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None:
+        with self._lock:
+            self._lock.wait_for(lambda: self._has_more(app_id, after), seconds)
+
+    def purge_endings(self, app_id: str, now: int) -> int:
+        with self._lock:
+            log = self._endings.get(app_id, [])
+            left = [(number, ending) for number, ending in log if ending.forget_at > now]
+            self._endings[app_id] = left
+            return len(log) - len(left)
+
+    def listen(self, app_id: str, after: str, ear: Callable[[], object]) -> Callable[[], object]:
+        """Call ``ear`` at each ending, whosever, until what this returns is called; at once if there is more already.
+        For :class:`AsyncMemoryStore`, whose event loop cannot wait for a lock."""
+        with self._lock:
+            self._ears.add(ear)
+            if self._has_more(app_id, after):
+                ear()
+        return lambda: self._ears.discard(ear)
 
     def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
         with self._lock:
@@ -188,6 +229,35 @@ class MemoryStore:
     def close(self) -> None:
         """Nothing to do: what is here stays until the process ends."""
 
+    def _end(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
+        ended: list[str] = []
+        for handle in dict.fromkeys(handles):
+            row = self._sessions.pop((app_id, handle), None)
+            if row is not None:
+                self._tell(row, cause)
+                ended.append(handle)
+        return ended
+
+    def _tell(self, row: SessionRow, cause: Cause) -> None:
+        ending = Ending(
+            row.handle,
+            row.user_id,
+            row.tenant_id,
+            cause.kind,
+            cause.happened_at,
+            cause.forget_at,
+            cause.payload_digest,
+        )
+        self._told += 1
+        self._endings.setdefault(row.app_id, []).append((self._told, ending))
+        self._lock.notify_all()
+        for ear in tuple(self._ears):
+            ear()
+
+    def _has_more(self, app_id: str, after: str) -> bool:
+        log = self._endings.get(app_id, [])
+        return bool(log) and log[-1][0] > int(after)
+
     def _insert(self, row: SessionRow) -> None:
         if (row.app_id, row.handle) in self._sessions:
             raise KeyError(f"there is a session {row.handle} already")
@@ -212,9 +282,9 @@ class AsyncMemoryStore:
         self._store.insert_session(row)
 
     async def insert_session_within(
-        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
     ) -> list[str] | None:
-        return self._store.insert_session_within(row, limit, evicts, replaces, now)
+        return self._store.insert_session_within(row, limit, evicts, replaces, cause)
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._store.load_session(app_id, handle)
@@ -226,18 +296,26 @@ class AsyncMemoryStore:
         return self._store.mark_used(app_id, handle, expected_line, used_at, expires_at)
 
     async def update_jwt_payload(
-        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+        self,
+        app_id: str,
+        handle: str,
+        jwt_payload: str,
+        now: int,
+        expected: str | None = None,
+        cause: Cause | None = None,
     ) -> bool:
-        return self._store.update_jwt_payload(app_id, handle, jwt_payload, now, expected)
+        return self._store.update_jwt_payload(app_id, handle, jwt_payload, now, expected, cause)
 
     async def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
         return self._store.update_session_data(app_id, handle, session_data, now)
 
-    async def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
-        return self._store.delete_sessions(app_id, handles)
+    async def delete_sessions(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
+        return self._store.delete_sessions(app_id, handles, cause)
 
-    async def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
-        return self._store.delete_sessions_of_user(app_id, user_id, tenant_id)
+    async def delete_sessions_of_user(
+        self, app_id: str, user_id: str, tenant_id: str | None, cause: Cause
+    ) -> list[str]:
+        return self._store.delete_sessions_of_user(app_id, user_id, tenant_id, cause)
 
     async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
         return self._store.list_handles_of_user(app_id, user_id, tenant_id, now)
@@ -251,8 +329,32 @@ class AsyncMemoryStore:
     async def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
         self._store.put_sessions(rows, now)
 
-    async def record_theft(self, event: TheftEvent) -> bool:
-        return self._store.record_theft(event)
+    async def record_theft(self, event: TheftEvent, cause: Cause) -> bool:
+        return self._store.record_theft(event, cause)
+
+    async def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage:
+        return self._store.read_endings(app_id, after, limit)
+
+    async def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None:
+        import asyncio  # noqa: PLC0415 - synchronous programs load no event loop
+
+        loop, rung = asyncio.get_running_loop(), asyncio.Event()
+
+        def ring() -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(rung.set)
+
+        hang_up = self._store.listen(app_id, after, ring)
+        try:
+            async with asyncio.timeout(seconds):
+                await rung.wait()
+        except TimeoutError:
+            pass
+        finally:
+            hang_up()
+
+    async def purge_endings(self, app_id: str, now: int) -> int:
+        return self._store.purge_endings(app_id, now)
 
     async def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
         return self._store.load_thefts(app_id, user_id, limit)

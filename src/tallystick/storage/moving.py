@@ -21,7 +21,7 @@ from tallystick.calls import drive, drive_async
 from tallystick.errors import GeneralError
 from tallystick.storage.interface import AsyncSessionStore, SessionStore
 from tallystick.storage.opening import open_async_store, open_store
-from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
+from tallystick.types import Cause, EndingsPage, KeyRow, LineStep, SessionRow, TheftEvent
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,6 +32,9 @@ BROUGHT_AT_ONCE: Final = 1000
 
 _ALWAYS: Final = 0
 """An instant at which everything is alive."""
+
+_BROUGHT: Final = Cause("revoked", 0, 0)
+"""Of what is deleted from the old store, whose log of endings nobody follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def _carry(there: SessionRow) -> _Step[SessionRow | None]:
         row = yield from _new(SessionStore.load_session, there.app_id, there.handle)
         if row is None and not (yield from _is_marked(there.app_id, there.handle)):
             raise
-    yield from _old(SessionStore.delete_sessions, there.app_id, [there.handle])
+    yield from _old(SessionStore.delete_sessions, there.app_id, [there.handle], _BROUGHT)
     return row
 
 
@@ -143,38 +146,40 @@ def _mark(row: SessionRow) -> _Step[bool]:
     return True
 
 
-def _end(app_id: str, handles: Sequence[str]) -> _Step[list[str]]:
+def _end(app_id: str, handles: Sequence[str], cause: Cause) -> _Step[list[str]]:
     ended: list[str] = []
     for handle in dict.fromkeys(handles):
         row = yield from _bring(app_id, handle)
-        if row is not None and (yield from _mark(row)):
-            ended += yield from _new(SessionStore.delete_sessions, app_id, [handle])
+        is_ours = row is not None and (yield from _mark(row))
+        # Also where somebody has marked it and died: then its ending has not been told yet.
+        deleted = yield from _new(SessionStore.delete_sessions, app_id, [handle], cause)
+        ended += deleted if is_ours else []
     return ended
 
 
-def _end_user(app_id: str, user_id: str, tenant_id: str | None) -> _Step[list[str]]:
+def _end_user(app_id: str, user_id: str, tenant_id: str | None, cause: Cause) -> _Step[list[str]]:
     yield from _bring_user(app_id, user_id)
     handles = yield from _new(SessionStore.list_handles_of_user, app_id, user_id, tenant_id, _ALWAYS)
-    return (yield from _end(app_id, handles))
+    return (yield from _end(app_id, handles, cause))
 
 
-def _record_theft(event: TheftEvent) -> _Step[bool]:
+def _record_theft(event: TheftEvent, cause: Cause) -> _Step[bool]:
     row = yield from _bring(event.app_id, event.session_handle)
     if row is None or not (yield from _mark(row)):
         return False
-    return (yield from _new(SessionStore.record_theft, event))
+    return (yield from _new(SessionStore.record_theft, event, cause))
 
 
 # The rest of the contract
 
 
 def _insert_within(
-    row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
 ) -> _Step[list[str] | None]:
     yield from _bring_user(row.app_id, row.user_id)
     for handle in (row.handle, *([] if replaces is None else [replaces])):
         yield from _bring(row.app_id, handle)
-    deleted = yield from _new(SessionStore.insert_session_within, row, limit, evicts, replaces, now)
+    deleted = yield from _new(SessionStore.insert_session_within, row, limit, evicts, replaces, cause)
     if deleted is None:
         return None
     told: list[str] = []
@@ -202,10 +207,12 @@ def _mark_used(app_id: str, handle: str, expected_line: bytes, used_at: int, exp
     return (yield from _new(SessionStore.mark_used, app_id, handle, expected_line, used_at, expires_at))
 
 
-def _update_payload(app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None) -> _Step[bool]:
+def _update_payload(
+    app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None, cause: Cause | None
+) -> _Step[bool]:
     if (yield from _bring(app_id, handle)) is None:
         return False
-    return (yield from _new(SessionStore.update_jwt_payload, app_id, handle, jwt_payload, now, expected))
+    return (yield from _new(SessionStore.update_jwt_payload, app_id, handle, jwt_payload, now, expected, cause))
 
 
 def _update_data(app_id: str, handle: str, session_data: str, now: int) -> _Step[bool]:
@@ -252,7 +259,7 @@ def _list(app_id: str, after: str | None, limit: int) -> _Step[tuple[list[Sessio
 def _put(rows: Sequence[SessionRow], now: int) -> _Step[None]:
     yield from _new(SessionStore.put_sessions, rows, now)
     for row in rows:
-        yield from _old(SessionStore.delete_sessions, row.app_id, [row.handle])
+        yield from _old(SessionStore.delete_sessions, row.app_id, [row.handle], _BROUGHT)
 
 
 def _load_thefts(app_id: str, user_id: str | None, limit: int) -> _Step[list[TheftEvent]]:
@@ -294,9 +301,9 @@ class MovingStore:
         self._new.insert_session(row)
 
     def insert_session_within(
-        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
     ) -> list[str] | None:
-        return self._run(_insert_within(row, limit, evicts, replaces, now))
+        return self._run(_insert_within(row, limit, evicts, replaces, cause))
 
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._run(_bring(app_id, handle))
@@ -308,18 +315,24 @@ class MovingStore:
         return self._run(_mark_used(app_id, handle, expected_line, used_at, expires_at))
 
     def update_jwt_payload(
-        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+        self,
+        app_id: str,
+        handle: str,
+        jwt_payload: str,
+        now: int,
+        expected: str | None = None,
+        cause: Cause | None = None,
     ) -> bool:
-        return self._run(_update_payload(app_id, handle, jwt_payload, now, expected))
+        return self._run(_update_payload(app_id, handle, jwt_payload, now, expected, cause))
 
     def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
         return self._run(_update_data(app_id, handle, session_data, now))
 
-    def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
-        return self._run(_end(app_id, handles))
+    def delete_sessions(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
+        return self._run(_end(app_id, handles, cause))
 
-    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
-        return self._run(_end_user(app_id, user_id, tenant_id))
+    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None, cause: Cause) -> list[str]:
+        return self._run(_end_user(app_id, user_id, tenant_id, cause))
 
     def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
         return self._run(_list_user(app_id, user_id, tenant_id, now))
@@ -337,8 +350,17 @@ class MovingStore:
     def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
         self._run(_put(rows, now))
 
-    def record_theft(self, event: TheftEvent) -> bool:
-        return self._run(_record_theft(event))
+    def record_theft(self, event: TheftEvent, cause: Cause) -> bool:
+        return self._run(_record_theft(event, cause))
+
+    def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage:
+        return self._new.read_endings(app_id, after, limit)
+
+    def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None:
+        self._new.wait_for_endings(app_id, after, seconds)
+
+    def purge_endings(self, app_id: str, now: int) -> int:
+        return self._new.purge_endings(app_id, now)
 
     def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
         return self._run(_load_thefts(app_id, user_id, limit))
@@ -389,9 +411,9 @@ class AsyncMovingStore:
         await self._new.insert_session(row)
 
     async def insert_session_within(
-        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
     ) -> list[str] | None:
-        return await self._run(_insert_within(row, limit, evicts, replaces, now))
+        return await self._run(_insert_within(row, limit, evicts, replaces, cause))
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return await self._run(_bring(app_id, handle))
@@ -403,18 +425,26 @@ class AsyncMovingStore:
         return await self._run(_mark_used(app_id, handle, expected_line, used_at, expires_at))
 
     async def update_jwt_payload(
-        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+        self,
+        app_id: str,
+        handle: str,
+        jwt_payload: str,
+        now: int,
+        expected: str | None = None,
+        cause: Cause | None = None,
     ) -> bool:
-        return await self._run(_update_payload(app_id, handle, jwt_payload, now, expected))
+        return await self._run(_update_payload(app_id, handle, jwt_payload, now, expected, cause))
 
     async def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
         return await self._run(_update_data(app_id, handle, session_data, now))
 
-    async def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
-        return await self._run(_end(app_id, handles))
+    async def delete_sessions(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
+        return await self._run(_end(app_id, handles, cause))
 
-    async def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
-        return await self._run(_end_user(app_id, user_id, tenant_id))
+    async def delete_sessions_of_user(
+        self, app_id: str, user_id: str, tenant_id: str | None, cause: Cause
+    ) -> list[str]:
+        return await self._run(_end_user(app_id, user_id, tenant_id, cause))
 
     async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
         return await self._run(_list_user(app_id, user_id, tenant_id, now))
@@ -432,8 +462,17 @@ class AsyncMovingStore:
     async def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
         await self._run(_put(rows, now))
 
-    async def record_theft(self, event: TheftEvent) -> bool:
-        return await self._run(_record_theft(event))
+    async def record_theft(self, event: TheftEvent, cause: Cause) -> bool:
+        return await self._run(_record_theft(event, cause))
+
+    async def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage:
+        return await self._new.read_endings(app_id, after, limit)
+
+    async def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None:
+        await self._new.wait_for_endings(app_id, after, seconds)
+
+    async def purge_endings(self, app_id: str, now: int) -> int:
+        return await self._new.purge_endings(app_id, now)
 
     async def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
         return await self._run(_load_thefts(app_id, user_id, limit))

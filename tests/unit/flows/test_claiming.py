@@ -42,7 +42,8 @@ def test_a_claim_is_fetched_for_the_user_and_tenant_and_merged(d):
     assert source.asked == [("user-1", "t1", {"a": 1})]
     assert driven.methods == ["load_session", "load_session", "update_jwt_payload"]
     text = f'{{"a":1,"plan":{{"v":"pro","t":{START}}}}}'
-    assert driven.asked[2][1] == ("public", row.handle, text, START, row.jwt_payload)
+    cause = d.cause("changed", START, text)
+    assert driven.asked[2][1] == ("public", row.handle, text, START, row.jwt_payload, cause)
     assert driven.result is True
 
 
@@ -69,11 +70,11 @@ def test_a_value_is_set_read_and_removed(d):
     claim = PrimitiveArrayClaim("roles", Source())
     driven = drive(claiming.set_value(flows, d, row.handle, claim, ["a"]), row, True)
     text = f'{{"roles":{{"v":["a"],"t":{START}}}}}'
-    assert driven.asked[1][1] == ("public", row.handle, text, START, "{}")
+    assert driven.asked[1][1] == ("public", row.handle, text, START, "{}", d.cause("changed", START, text))
     holding = replace(row, jwt_payload=text)
     assert drive(claiming.get_value(flows, d, row.handle, claim), holding).result == ["a"]
     driven = drive(claiming.remove(flows, d, row.handle, claim), holding, True)
-    assert driven.asked[1][1] == ("public", row.handle, "{}", START, text)
+    assert driven.asked[1][1] == ("public", row.handle, "{}", START, text, d.cause("changed", START, "{}"))
 
 
 @pytest.mark.parametrize("claim", [None, "plan", {"key": "plan"}])

@@ -161,11 +161,12 @@ def test_a_store_that_fails_while_a_key_is_looked_for_is_general_and_no_refusal(
 def test_purge_drops_sessions_in_batches_keys_by_their_lifetime_and_old_events(clock, validity):
     d = deploy(clock, access_token_validity=validity, theft_retention=timedelta(days=3))
     batch = flows.PURGE_BATCH
-    driven = drive(flows.purge(d), batch, batch, 3, 1, 1)
+    driven = drive(flows.purge(d), batch, batch, 3, 1, 1, 1)
     ms = validity // timedelta(milliseconds=1)
     assert driven.asked == [
         *[("purge_sessions", ("public", START, batch))] * 3,
         ("purge_keys", ("public", START - 7 * DAY - 2 * ms)),
         ("purge_thefts", ("public", START - 3 * DAY)),
+        ("purge_endings", ("public", START)),
     ]
     assert driven.result == 2 * batch + 3

@@ -22,7 +22,7 @@ def d(clock):
 
 def test_revoke_answers_in_the_order_given_each_once_and_only_what_was_there(d):
     driven = drive(flows.revoke(d, ["c", "a", "b", "a"]), ["a", "c"])
-    assert driven.asked == [("delete_sessions", ("public", ["c", "a", "b"]))]
+    assert driven.asked == [("delete_sessions", ("public", ["c", "a", "b"], d.cause("revoked", START)))]
     assert driven.result == ["c", "a"]
 
 
@@ -42,7 +42,7 @@ def test_what_is_no_list_of_handles_is_refused(d, handles):
 @pytest.mark.parametrize("tenant", [None, "t1"])
 def test_a_users_sessions_are_revoked_and_listed_in_one_tenant_or_all(d, tenant):
     driven = drive(flows.revoke_user(d, "u", tenant), ["a"])
-    assert driven.asked == [("delete_sessions_of_user", ("public", "u", tenant))]
+    assert driven.asked == [("delete_sessions_of_user", ("public", "u", tenant, d.cause("revoked", START)))]
     assert driven.result == ["a"]
     driven = drive(flows.list_user(d, "u", tenant), ["a", "b"])
     assert driven.asked == [("list_handles_of_user", ("public", "u", tenant, START))]
@@ -113,7 +113,7 @@ def test_a_payload_is_replaced_after_its_size_was_checked_against_the_row(d, ans
     driven = drive(flows.update_payload(d, row.handle, {"a": 1}), row, answer)
     assert driven.asked == [
         ("load_session", ("public", row.handle)),
-        ("update_jwt_payload", ("public", row.handle, '{"a":1}', START)),
+        ("update_jwt_payload", ("public", row.handle, '{"a":1}', START, None, d.cause("changed", START, '{"a":1}'))),
     ]
     assert driven.result is answer
     driven = drive(flows.update_payload(d, row.handle, {"a": "x" * 3000}), row)
@@ -125,7 +125,7 @@ def test_a_merge_is_a_compare_and_swap_on_the_payload_it_was_made_from(d):
     driven = drive(flows.merge_payload(d, row.handle, {"b": None, "c": 3}), row, True)
     assert driven.asked[1] == (
         "update_jwt_payload",
-        ("public", row.handle, '{"a":1,"c":3}', START, '{"a":1,"b":2}'),
+        ("public", row.handle, '{"a":1,"c":3}', START, '{"a":1,"b":2}', d.cause("changed", START, '{"a":1,"c":3}')),
     )
     assert driven.result is True
 
@@ -134,7 +134,7 @@ def test_a_lost_merge_is_made_anew_from_what_is_there_then(d):
     row, _ = begin(d, "u", {"a": 1})
     other = replace(row, jwt_payload='{"a":1,"other":1}')
     driven = drive(flows.merge_payload(d, row.handle, {"mine": 1}), row, False, other, True)
-    assert driven.asked[3][1][2:] == ('{"a":1,"other":1,"mine":1}', START, other.jwt_payload)
+    assert driven.asked[3][1][2:5] == ('{"a":1,"other":1,"mine":1}', START, other.jwt_payload)
 
 
 def test_a_merge_that_changes_nothing_writes_nothing(d):
@@ -171,7 +171,10 @@ def test_regenerate_changes_the_payload_and_keeps_expiry_and_mark(d, clock):
     driven = drive(flows.regenerate(d, child.access_token.token, {"role": "x"}), row, True)
     assert driven.asked == [
         ("load_session", ("public", row.handle)),
-        ("update_jwt_payload", ("public", row.handle, '{"role":"x"}', clock.now)),
+        (
+            "update_jwt_payload",
+            ("public", row.handle, '{"role":"x"}', clock.now, None, d.cause("changed", clock.now, '{"role":"x"}')),
+        ),
     ]
     before, after = (decode(t.access_token.token.split(".")[1]) for t in (child, driven.result))
     assert after == {**before, "iat": clock.now // 1000, "role": "x"}

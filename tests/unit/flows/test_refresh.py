@@ -132,7 +132,8 @@ def test_theft_ends_the_session_with_one_event_and_says_whose_it_was(d, kind, is
         holder_user_agent="holder",
         holder_address="192.0.2.1",
     )
-    assert driven.asked == [("load_session", ("public", row.handle)), ("record_theft", (event,))]
+    recorded = ("record_theft", (event, d.cause("theft", START)))
+    assert driven.asked == [("load_session", ("public", row.handle)), recorded]
     assert isinstance(driven.error, TokenTheftDetected)
     assert (driven.error.reason, driven.error.session_handle, driven.error.user_id) == (kind, row.handle, "user-1")
     assert driven.error.event == (event if is_first else None)

@@ -13,6 +13,7 @@
     tallystick:e:{app}          sorted set: the handles of stolen sessions, by detected_at
     tallystick:k:{app}          hash: signing keys by sequence
     tallystick:tenants          hash: the tenants of a core service, by app and tenant
+    tallystick:f:{app}          stream: the log of endings          e  an ending
 
 What is in braces decides the slot of a cluster, so one session is all in one. The scripts read only what they compare.
 """
@@ -23,7 +24,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
+from tallystick.types import Cause, Ending, KeyRow, LineStep, SessionRow, TheftEvent
 
 SLACK: Final = 3_600_000
 """How long (ms) Redis keeps a session beyond its end, so that its clock need not be ours."""
@@ -56,6 +57,7 @@ _encode: Final = msgspec.msgpack.encode
 _decode_moving: Final = msgspec.msgpack.Decoder(Moving).decode
 _decode_key: Final = msgspec.msgpack.Decoder(KeyRow).decode
 _decode_theft: Final = msgspec.msgpack.Decoder(TheftEvent).decode
+_decode_ending: Final = msgspec.msgpack.Decoder(Ending).decode
 read_identity: Final = msgspec.msgpack.Decoder(Identity).decode
 
 
@@ -87,6 +89,11 @@ def thefts_key(app_id: str) -> str:
 def keys_key(app_id: str) -> str:
     """Where an app's signing keys are."""
     return f"tallystick:k:{{{app_id}}}"
+
+
+def endings_key(app_id: str) -> str:
+    """Where an app's log of endings is."""
+    return f"tallystick:f:{{{app_id}}}"
 
 
 def write_session(row: SessionRow) -> list[object]:
@@ -157,3 +164,17 @@ def write_theft(event: TheftEvent) -> bytes:
 def read_theft(value: bytes) -> TheftEvent:
     """A theft from its value."""
     return _decode_theft(value)
+
+
+def write_ending(identity: Identity, cause: Cause) -> bytes:
+    """The ending of a session as one value. A change goes without the payload's digest: the log and the session are in
+    two slots, so that of two changes at once the one that is told last need not be the one that counts."""
+    ending = Ending(
+        identity.handle, identity.user_id, identity.tenant_id, cause.kind, cause.happened_at, cause.forget_at
+    )
+    return _encode(ending)
+
+
+def read_ending(value: bytes) -> Ending:
+    """An ending from its value."""
+    return _decode_ending(value)

@@ -8,6 +8,8 @@ between cannot harm:
   tokens. What is indexed and has no session was there once, and is dropped when somebody comes across it: handles are
   never used again.
 - A theft is indexed before it is recorded. What is indexed and was never recorded is passed over.
+- An ending is told before the session is deleted, and a change before it is made. Who told of an ending and died has
+  never said that it was done; what was to end is refused by all who follow the log, and can be ended again.
 """
 # ruff: noqa: D103 - what each function promises is written in the interface, and only there
 
@@ -20,8 +22,18 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from tallystick.errors import GeneralError
 from tallystick.storage.redis import layout
-from tallystick.storage.redis.layout import FIELDS, SLACK, keys_key, session_key, theft_key, thefts_key, user_key
-from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
+from tallystick.storage.redis.client import WAIT_SECONDS
+from tallystick.storage.redis.layout import (
+    FIELDS,
+    SLACK,
+    endings_key,
+    keys_key,
+    session_key,
+    theft_key,
+    thefts_key,
+    user_key,
+)
+from tallystick.types import Cause, EndingsPage, KeyRow, LineStep, SessionRow, TheftEvent
 
 T = TypeVar("T")
 
@@ -64,20 +76,20 @@ def insert_session(row: SessionRow) -> Step[None]:
 
 
 def insert_session_within(
-    row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
 ) -> Step[list[str] | None]:
     """A user's index is in one slot, so it decides, in one script, who comes in and for whom there is no room."""
     found = yield from _sessions_of_user(row.app_id, row.user_id)
-    uncounted = [handle for handle, (_, end) in found.items() if end <= now]
+    uncounted = [handle for handle, (_, end) in found.items() if end <= cause.happened_at]
     spared = [*uncounted, *([] if replaces is None else [replaces])]
     yield from _insert(row)
     args = [*_index_args(row), limit, int(evicts), *spared]
     over = yield Script("admit_session", [user_key(row.app_id, row.user_id)], args)
     if over is None:
-        yield from _delete(row.app_id, [row.handle], [])
+        yield from _delete(row.app_id, [row.handle], [])  # nobody has its tokens
         return None
     gone = [*(handle.decode("utf-8") for handle in over), *([] if replaces is None else [replaces])]
-    return (yield from _delete(row.app_id, gone, []))
+    return (yield from _end(row.app_id, gone, cause))
 
 
 def load_session(app_id: str, handle: str) -> Step[SessionRow | None]:
@@ -95,7 +107,11 @@ def mark_used(app_id: str, handle: str, expected_line: bytes, used_at: int, expi
     return bool((yield Script("mark_used", [session_key(app_id, handle)], args)))
 
 
-def update_jwt_payload(app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None) -> Step[bool]:
+def update_jwt_payload(
+    app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None, cause: Cause | None = None
+) -> Step[bool]:
+    if cause is not None:
+        yield from _tell(app_id, [handle], cause)
     args = [now, "p", jwt_payload, *([] if expected is None else [expected])]
     return bool((yield Script("update_text", [session_key(app_id, handle)], args)))
 
@@ -104,14 +120,14 @@ def update_session_data(app_id: str, handle: str, session_data: str, now: int) -
     return bool((yield Script("update_text", [session_key(app_id, handle)], [now, "d", session_data])))
 
 
-def delete_sessions(app_id: str, handles: Sequence[str]) -> Step[list[str]]:
-    return (yield from _delete(app_id, list(dict.fromkeys(handles)), []))
+def delete_sessions(app_id: str, handles: Sequence[str], cause: Cause) -> Step[list[str]]:
+    return (yield from _end(app_id, list(dict.fromkeys(handles)), cause))
 
 
-def delete_sessions_of_user(app_id: str, user_id: str, tenant_id: str | None) -> Step[list[str]]:
+def delete_sessions_of_user(app_id: str, user_id: str, tenant_id: str | None, cause: Cause) -> Step[list[str]]:
     found = yield from _sessions_of_user(app_id, user_id)
     wanted = [handle for handle, (tenant, _) in found.items() if tenant_id in (None, tenant)]
-    return (yield from _delete(app_id, wanted, []))
+    return (yield from _end(app_id, wanted, cause))
 
 
 def list_handles_of_user(app_id: str, user_id: str, tenant_id: str | None, now: int) -> Step[list[str]]:
@@ -146,8 +162,10 @@ def put_sessions(rows: Sequence[SessionRow], now: int) -> Step[None]:
         yield _index(row)
 
 
-def record_theft(event: TheftEvent) -> Step[bool]:
+def record_theft(event: TheftEvent, cause: Cause) -> Step[bool]:
     app_id, handle = event.app_id, event.session_handle
+    if not (yield from _tell(app_id, [handle], cause)):
+        return False
     yield Batch([("ZADD", thefts_key(app_id), "NX", event.detected_at, handle)])
     keys = [session_key(app_id, handle), theft_key(app_id, handle)]
     if not (yield Script("record_theft", keys, [layout.write_theft(event)])):
@@ -177,6 +195,40 @@ def purge_thefts(app_id: str, detected_before: int) -> Step[int]:
     deleted = yield Batch([("DEL", theft_key(app_id, handle.decode("utf-8"))) for handle in handles])
     yield Batch([("ZREM", thefts_key(app_id), *handles)])
     return sum(deleted)
+
+
+def read_endings(app_id: str, after: str | None, limit: int) -> Step[EndingsPage]:
+    """A place is a server's replication id and an entry's. A server that has taken over has another one: then the log
+    is read from the beginning, as it may have lost what its predecessor had."""
+    then, _, reached = (after or "").rpartition("/")
+    server, entries = yield Script("read_endings", [endings_key(app_id)], [then, reached or "0-0", limit])
+    endings = [layout.read_ending(fields[1]) for _, fields in entries]
+    if entries:
+        reached = entries[-1][0].decode("ascii")
+    elif server.decode("ascii") != then:
+        reached = "0-0"
+    return EndingsPage(endings, f"{server.decode('ascii')}/{reached}", len(entries) < limit)
+
+
+def wait_for_endings(app_id: str, after: str, seconds: float) -> Step[None]:
+    wait = min(int(seconds * 1000), WAIT_SECONDS * 500)  # well within the time for an answer
+    yield Batch(
+        [("XREAD", "COUNT", 1, "BLOCK", max(wait, 1), "STREAMS", endings_key(app_id), after.rpartition("/")[2])]
+    )
+
+
+def purge_endings(app_id: str, now: int) -> Step[int]:
+    """The log is also trimmed by all who write to it."""
+    log, start, purged = endings_key(app_id), "-", 0
+    while True:
+        (entries,) = yield Batch([("XRANGE", log, start, "+", "COUNT", SCANNED_AT_ONCE)])
+        old = [entry for entry, fields in entries if layout.read_ending(fields[b"e"]).forget_at <= now]
+        if old:
+            (deleted,) = yield Batch([("XDEL", log, *old)])
+            purged += deleted
+        if len(entries) < SCANNED_AT_ONCE:
+            return purged
+        start = "(" + entries[-1][0].decode("ascii")
 
 
 def load_keys(app_id: str) -> Step[list[KeyRow]]:
@@ -217,6 +269,22 @@ def _index(row: SessionRow) -> Script:
 def _index_args(row: SessionRow) -> list[object]:
     life = row.absolute_expires_at - row.created_at
     return [row.created_at, row.handle, _keep_for(life), row.created_at - life - SLACK]
+
+
+def _end(app_id: str, handles: Sequence[str], cause: Cause) -> Step[list[str]]:
+    """End those of these sessions that are there. There is no other function that ends sessions which are not over."""
+    return (yield from _delete(app_id, (yield from _tell(app_id, handles, cause)), []))
+
+
+def _tell(app_id: str, handles: Sequence[str], cause: Cause) -> Step[list[str]]:
+    """Write into the log of endings, of those sessions that are there; which those are."""
+    found = yield Batch([("HGET", session_key(app_id, handle), "i") for handle in handles])
+    there = [layout.read_identity(identity) for identity in found if identity is not None]
+    for start in range(0, len(there), SCANNED_AT_ONCE):
+        some = [layout.write_ending(identity, cause) for identity in there[start : start + SCANNED_AT_ONCE]]
+        keep = _keep_for(cause.forget_at - cause.happened_at)
+        yield Script("tell_endings", [endings_key(app_id)], [keep, *some])
+    return [identity.handle for identity in there]
 
 
 def _delete(app_id: str, handles: Sequence[str], conditions: Sequence[object]) -> Step[list[str]]:

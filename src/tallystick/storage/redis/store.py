@@ -15,7 +15,7 @@ from tallystick.errors import GeneralError
 from tallystick.storage.redis import steps, tenants
 from tallystick.storage.redis.client import check_url, make_client, name_server
 from tallystick.storage.redis.steps import SCANNED_AT_ONCE, Ask, Batch, Scan, Script, Step
-from tallystick.types import KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
+from tallystick.types import Cause, EndingsPage, KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,9 +47,9 @@ class RedisStore:
         self._run(steps.insert_session(row))
 
     def insert_session_within(
-        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
     ) -> list[str] | None:
-        return self._run(steps.insert_session_within(row, limit, evicts, replaces, now))
+        return self._run(steps.insert_session_within(row, limit, evicts, replaces, cause))
 
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._run(steps.load_session(app_id, handle))
@@ -61,18 +61,24 @@ class RedisStore:
         return self._run(steps.mark_used(app_id, handle, expected_line, used_at, expires_at))
 
     def update_jwt_payload(
-        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+        self,
+        app_id: str,
+        handle: str,
+        jwt_payload: str,
+        now: int,
+        expected: str | None = None,
+        cause: Cause | None = None,
     ) -> bool:
-        return self._run(steps.update_jwt_payload(app_id, handle, jwt_payload, now, expected))
+        return self._run(steps.update_jwt_payload(app_id, handle, jwt_payload, now, expected, cause))
 
     def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
         return self._run(steps.update_session_data(app_id, handle, session_data, now))
 
-    def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
-        return self._run(steps.delete_sessions(app_id, handles))
+    def delete_sessions(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
+        return self._run(steps.delete_sessions(app_id, handles, cause))
 
-    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
-        return self._run(steps.delete_sessions_of_user(app_id, user_id, tenant_id))
+    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None, cause: Cause) -> list[str]:
+        return self._run(steps.delete_sessions_of_user(app_id, user_id, tenant_id, cause))
 
     def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
         return self._run(steps.list_handles_of_user(app_id, user_id, tenant_id, now))
@@ -86,8 +92,17 @@ class RedisStore:
     def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
         self._run(steps.put_sessions(rows, now))
 
-    def record_theft(self, event: TheftEvent) -> bool:
-        return self._run(steps.record_theft(event))
+    def record_theft(self, event: TheftEvent, cause: Cause) -> bool:
+        return self._run(steps.record_theft(event, cause))
+
+    def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage:
+        return self._run(steps.read_endings(app_id, after, limit))
+
+    def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None:
+        self._run(steps.wait_for_endings(app_id, after, seconds))
+
+    def purge_endings(self, app_id: str, now: int) -> int:
+        return self._run(steps.purge_endings(app_id, now))
 
     def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
         return self._run(steps.load_thefts(app_id, user_id, limit))
@@ -184,9 +199,9 @@ class AsyncRedisStore:
         await self._run(steps.insert_session(row))
 
     async def insert_session_within(
-        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
     ) -> list[str] | None:
-        return await self._run(steps.insert_session_within(row, limit, evicts, replaces, now))
+        return await self._run(steps.insert_session_within(row, limit, evicts, replaces, cause))
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return await self._run(steps.load_session(app_id, handle))
@@ -198,18 +213,26 @@ class AsyncRedisStore:
         return await self._run(steps.mark_used(app_id, handle, expected_line, used_at, expires_at))
 
     async def update_jwt_payload(
-        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+        self,
+        app_id: str,
+        handle: str,
+        jwt_payload: str,
+        now: int,
+        expected: str | None = None,
+        cause: Cause | None = None,
     ) -> bool:
-        return await self._run(steps.update_jwt_payload(app_id, handle, jwt_payload, now, expected))
+        return await self._run(steps.update_jwt_payload(app_id, handle, jwt_payload, now, expected, cause))
 
     async def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
         return await self._run(steps.update_session_data(app_id, handle, session_data, now))
 
-    async def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
-        return await self._run(steps.delete_sessions(app_id, handles))
+    async def delete_sessions(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
+        return await self._run(steps.delete_sessions(app_id, handles, cause))
 
-    async def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
-        return await self._run(steps.delete_sessions_of_user(app_id, user_id, tenant_id))
+    async def delete_sessions_of_user(
+        self, app_id: str, user_id: str, tenant_id: str | None, cause: Cause
+    ) -> list[str]:
+        return await self._run(steps.delete_sessions_of_user(app_id, user_id, tenant_id, cause))
 
     async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
         return await self._run(steps.list_handles_of_user(app_id, user_id, tenant_id, now))
@@ -223,8 +246,17 @@ class AsyncRedisStore:
     async def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
         await self._run(steps.put_sessions(rows, now))
 
-    async def record_theft(self, event: TheftEvent) -> bool:
-        return await self._run(steps.record_theft(event))
+    async def record_theft(self, event: TheftEvent, cause: Cause) -> bool:
+        return await self._run(steps.record_theft(event, cause))
+
+    async def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage:
+        return await self._run(steps.read_endings(app_id, after, limit))
+
+    async def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None:
+        await self._run(steps.wait_for_endings(app_id, after, seconds))
+
+    async def purge_endings(self, app_id: str, now: int) -> int:
+        return await self._run(steps.purge_endings(app_id, now))
 
     async def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
         return await self._run(steps.load_thefts(app_id, user_id, limit))

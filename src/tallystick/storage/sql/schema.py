@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Computed, Index, MetaData, Table
+from sqlalchemy import BigInteger, Column, Computed, Index, Integer, MetaData, Table
 
 from tallystick.storage.sql.columns import EXPIRY_DAY, TABLE_OPTIONS, ExactString, ExactText, octets
 
-REVISIONS: Final = ("0001", "0003", "0004")
+REVISIONS: Final = ("0001", "0003", "0004", "0005")
 """Every schema that there ever was, oldest first, so that a database can be judged without loading Alembic."""
 
 HEAD: Final = REVISIONS[-1]
@@ -94,3 +94,24 @@ tenants: Final = Table(
     Column("sealed", octets(), nullable=False),
     **TABLE_OPTIONS,
 )
+
+endings: Final = Table(
+    "tallystick_endings",
+    metadata,
+    # SQLite counts up by itself only in a column that is called INTEGER, and would otherwise begin anew after a purge.
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("app_id", ExactString(64), nullable=False),
+    Column("handle", ExactString(255), nullable=False),
+    Column("user_id", ExactString(128), nullable=False),
+    Column("tenant_id", ExactString(64), nullable=False),
+    Column("kind", ExactString(16), nullable=False),
+    Column("happened_at", BigInteger, nullable=False),
+    Column("forget_at", BigInteger, nullable=False),
+    Column("payload_digest", ExactString(64)),
+    Column("transaction_id", BigInteger),
+    Index(None, "app_id", "transaction_id"),
+    Index(None, "forget_at"),
+    sqlite_autoincrement=True,
+    **TABLE_OPTIONS,
+)
+"""The log of endings. ``transaction_id`` is PostgreSQL's, see :mod:`tallystick.storage.sql.endings`."""

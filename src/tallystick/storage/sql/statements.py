@@ -5,6 +5,9 @@ uncommitted, and it costs one round trip. Where one statement cannot do it, the 
 locks before it looks. The statements are built once, here. A compare-and-swap is an UPDATE whose WHERE holds what is
 expected; on PostgreSQL a racer that had to wait has its WHERE looked at again (READ COMMITTED).
 
+What ends sessions writes their endings in the same transaction, on PostgreSQL in the same statement: see
+:mod:`tallystick.storage.sql.endings`.
+
 Where several rows go at once they are first locked in the order of their handles: two calls that delete the same
 sessions in different orders would otherwise deadlock. SQLite has one writer at a time and no such clause. MySQL and
 MariaDB pick the rows, locking them, and then delete them, in a transaction.
@@ -15,17 +18,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
     Connection,
-    Delete,
     Select,
+    Text,
     Update,
     and_,
     bindparam,
@@ -36,13 +39,15 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.engine import RootTransaction
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningDelete
 
+from tallystick.storage.sql.endings import CHANNEL, current_transaction, tell
 from tallystick.storage.sql.mysql import is_mysql, named_lock
-from tallystick.storage.sql.schema import sessions, signing_keys, theft_events
-from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
+from tallystick.storage.sql.schema import endings, sessions, signing_keys, theft_events
+from tallystick.types import Cause, KeyRow, LineStep, SessionRow, TheftEvent
 
 HANDLES_AT_ONCE: Final = 500
 """Old SQLite takes 999 parameters in a statement."""
@@ -65,26 +70,43 @@ def _of_user(in_tenant: bool) -> ColumnElement[bool]:
     return and_(of_user, _row.tenant_id == bindparam("of_tenant_id")) if in_tenant else of_user
 
 
+_WHOSE: Final = (_row.handle, _row.user_id, _row.tenant_id)
+
+
 @dataclass(frozen=True, slots=True)
 class _Deletion:
-    """Deleting the sessions that are picked, in one statement; for MySQL and MariaDB the picking alone."""
+    """Deleting the sessions that are picked: in one statement, on PostgreSQL in one with their endings; for MySQL and
+    MariaDB the picking alone."""
 
-    picked: Select[str]
-    statement: ReturningDelete[str] = field(init=False)
+    picked: Select[*tuple[Any, ...]]
+    statement: ReturningDelete[*tuple[Any, ...]] = field(init=False)
+    and_tell: Select[*tuple[Any, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "statement", _delete(self.picked))
+        statement = _delete(self.picked)
+        object.__setattr__(self, "statement", statement)
+        object.__setattr__(self, "and_tell", _tell_too(statement))
 
 
-def _delete(picked: Select[str]) -> ReturningDelete[str]:
+def _delete(picked: Select[*tuple[Any, ...]]) -> ReturningDelete[*tuple[Any, ...]]:
     # As a CTE, PostgreSQL picks once; a plain subquery it may run again for each row, and then delete beyond a limit.
     # RETURNING also where only a number is wanted: sqlite3 counts no rows for a statement that begins with WITH.
     handles = select(picked.cte("picked").c.handle)
-    return delete(sessions).where(_row.app_id == _app_id, _row.handle.in_(handles)).returning(_row.handle)
+    return delete(sessions).where(_row.app_id == _app_id, _row.handle.in_(handles)).returning(*_WHOSE)
+
+
+def _tell_too(deleting: ReturningDelete[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    gone = deleting.cte("gone")
+    cause: list[BindParameter[Any]] = [bindparam(name) for name in ("kind", "happened_at", "forget_at")]
+    rows = select(_app_id, gone.c.handle, gone.c.user_id, gone.c.tenant_id, *cause, current_transaction)
+    names = ("app_id", "handle", "user_id", "tenant_id", "kind", "happened_at", "forget_at", "transaction_id")
+    told = insert(endings).from_select(names, rows, include_defaults=False).cte("told")
+    # One transaction notifies of the same thing once, however often it is asked to.
+    return select(gone.c.handle, func.pg_notify(CHANNEL, sql_cast(_app_id, Text))).add_cte(told)
 
 
 def _delete_in_order(condition: ColumnElement[bool]) -> _Deletion:
-    return _Deletion(select(_row.handle).where(condition).order_by(_row.handle).with_for_update())
+    return _Deletion(select(*_WHOSE).where(condition).order_by(_row.handle).with_for_update())
 
 
 _INSERT_SESSION: Final = insert(sessions)
@@ -124,7 +146,7 @@ _LIST_HANDLES_OF_USER: Final = {
     for in_tenant in (False, True)
 }
 _PURGE_SESSIONS: Final = _Deletion(
-    select(_row.handle)
+    select(*_WHOSE)
     .where(_row.app_id == _app_id, _row.expiry_day <= _now, _is_over)
     # Oldest first, which is the order of the index: PostgreSQL would else read the table from its beginning for each
     # batch, past all that is alive, as soon as it believes that much is over.
@@ -141,7 +163,7 @@ _LIST_SESSIONS: Final = (
 _DELETE_PICKED: Final = delete(sessions).where(
     _row.app_id == _app_id, _row.handle.in_(bindparam("handles", expanding=True))
 )
-_DELETE_SESSION: Final = delete(sessions).where(_is_it)
+_WHOSE_IT_IS: Final = select(*_WHOSE).where(_is_it)
 _INSERT_THEFT: Final = insert(theft_events)
 _of_app: Final = _theft.app_id == _app_id
 _LOAD_THEFTS: Final = (
@@ -169,11 +191,11 @@ def insert_session(connection: Connection, row: SessionRow) -> None:
 
 
 def insert_session_within(
-    connection: Connection, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+    connection: Connection, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
 ) -> list[str] | None:
     """The row first: with it SQLite's write transaction begins, so that nobody else writes until the end."""
     spared = [row.handle] if replaces is None else [row.handle, replaces]
-    beyond = _user(row.app_id, row.user_id, None) | {"now": now, "room": limit - 1, "spared": spared}
+    beyond = _user(row.app_id, row.user_id, None) | {"now": cause.happened_at, "room": limit - 1, "spared": spared}
     with _begin_turn(connection, row) as transaction:
         connection.execute(_INSERT_SESSION, asdict(row))
         over = list(connection.execute(_BEYOND, beyond).scalars())
@@ -181,7 +203,7 @@ def insert_session_within(
             transaction.rollback()
             return None
         gone = over if replaces is None else [*over, replaces]
-        return delete_sessions(connection, row.app_id, gone) if gone else []
+        return delete_sessions(connection, row.app_id, gone, cause) if gone else []
 
 
 @contextmanager
@@ -197,11 +219,13 @@ def _begin_turn(connection: Connection, row: SessionRow) -> Generator[RootTransa
 
 @contextmanager
 def _one_transaction(connection: Connection) -> Generator[None]:
-    """On MySQL and MariaDB, unless there is one already."""
-    if is_mysql(connection) and not connection.in_transaction():
-        with _begin(connection):
-            yield
-    else:
+    """Unless there is one already. On SQLite as a writer from the first: who reads before may be refused to write."""
+    if connection.in_transaction():
+        yield
+        return
+    with _begin(connection):
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield
 
 
@@ -247,11 +271,19 @@ def update_jwt_payload(
     jwt_payload: str,
     now: int,
     expected: str | None = None,
+    cause: Cause | None = None,
 ) -> bool:
     values = _it(app_id, handle) | {"new_jwt_payload": jwt_payload, "now": now}
-    if expected is None:
-        return _swap(connection, _UPDATE_JWT_PAYLOAD, values)
-    return _swap(connection, _SWAP_JWT_PAYLOAD, values | {"expected": expected})
+    statement = _UPDATE_JWT_PAYLOAD
+    if expected is not None:
+        statement, values = _SWAP_JWT_PAYLOAD, values | {"expected": expected}
+    if cause is None:
+        return _swap(connection, statement, values)
+    with _one_transaction(connection):
+        if not _swap(connection, statement, values):
+            return False
+        tell(connection, app_id, connection.execute(_WHOSE_IT_IS, _it(app_id, handle)).all(), cause)
+        return True
 
 
 def update_session_data(connection: Connection, app_id: str, handle: str, session_data: str, now: int) -> bool:
@@ -259,21 +291,23 @@ def update_session_data(connection: Connection, app_id: str, handle: str, sessio
     return _swap(connection, _UPDATE_SESSION_DATA, values)
 
 
-def delete_sessions(connection: Connection, app_id: str, handles: Sequence[str]) -> list[str]:
+def delete_sessions(connection: Connection, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
     """Beyond :data:`HANDLES_AT_ONCE` handles, each so many are one step of their own; on MySQL and MariaDB, where a
     step may be begun again, all are one."""
     wanted = sorted(set(handles))
     deleted: list[str] = []
-    with _one_transaction(connection):
+    with _one_transaction(connection) if is_mysql(connection) else nullcontext():
         for start in range(0, len(wanted), HANDLES_AT_ONCE):
             some = wanted[start : start + HANDLES_AT_ONCE]
-            deleted += _run_deletion(connection, _DELETE_SESSIONS, {"of_app_id": app_id, "handles": some})
+            deleted += _end(connection, _DELETE_SESSIONS, {"of_app_id": app_id, "handles": some}, cause)
     return deleted
 
 
-def delete_sessions_of_user(connection: Connection, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
+def delete_sessions_of_user(
+    connection: Connection, app_id: str, user_id: str, tenant_id: str | None, cause: Cause
+) -> list[str]:
     deletion = _DELETE_SESSIONS_OF_USER[tenant_id is not None]
-    return _run_deletion(connection, deletion, _user(app_id, user_id, tenant_id))
+    return _end(connection, deletion, _user(app_id, user_id, tenant_id), cause)
 
 
 def list_handles_of_user(
@@ -286,7 +320,7 @@ def list_handles_of_user(
 
 def purge_sessions(connection: Connection, app_id: str, now: int, limit: int) -> int:
     values = {"of_app_id": app_id, "now": now, "at_most": limit}
-    return len(_run_deletion(connection, _PURGE_SESSIONS, values))
+    return len(_delete_picked(connection, _PURGE_SESSIONS, values))
 
 
 def list_sessions(
@@ -306,9 +340,9 @@ def put_sessions(connection: Connection, rows: Sequence[SessionRow], now: int) -
             connection.execute(_INSERT_SESSION, [asdict(row) for row in some])
 
 
-def record_theft(connection: Connection, event: TheftEvent) -> bool:
-    with _begin(connection):
-        was_there = _swap(connection, _DELETE_SESSION, _it(event.app_id, event.session_handle))
+def record_theft(connection: Connection, event: TheftEvent, cause: Cause) -> bool:
+    with _one_transaction(connection):
+        was_there = bool(delete_sessions(connection, event.app_id, [event.session_handle], cause))
         if was_there:
             connection.execute(_INSERT_THEFT, asdict(event))
         return was_there
@@ -342,14 +376,26 @@ def purge_keys(connection: Connection, app_id: str, created_before: int) -> int:
     return connection.execute(_PURGE_KEYS, values).rowcount
 
 
-def _run_deletion(connection: Connection, deletion: _Deletion, values: Mapping[str, object]) -> list[str]:
-    if not is_mysql(connection):
-        return list(connection.execute(deletion.statement, values).scalars())
+def _end(connection: Connection, deletion: _Deletion, values: Mapping[str, object], cause: Cause) -> list[str]:
+    """Delete sessions with their endings. There is no other function that ends sessions which are not over."""
+    if connection.dialect.name == "postgresql":
+        values = {**values, "kind": cause.kind, "happened_at": cause.happened_at, "forget_at": cause.forget_at}
+        return list(connection.execute(deletion.and_tell, values).scalars())
     with _one_transaction(connection):
-        handles = list(connection.execute(deletion.picked, values).scalars())
-        if handles:
+        gone = _delete_picked(connection, deletion, values)
+        tell(connection, str(values["of_app_id"]), gone, cause)
+    return [row.handle for row in gone]
+
+
+def _delete_picked(connection: Connection, deletion: _Deletion, values: Mapping[str, object]) -> Sequence[Any]:
+    if not is_mysql(connection):
+        return connection.execute(deletion.statement, values).all()
+    with _one_transaction(connection):
+        gone = connection.execute(deletion.picked, values).all()
+        if gone:
+            handles = [row.handle for row in gone]
             connection.execute(_DELETE_PICKED, {"of_app_id": values["of_app_id"], "handles": handles})
-        return handles
+        return gone
 
 
 def _it(app_id: str, handle: str) -> dict[str, object]:
@@ -360,5 +406,5 @@ def _user(app_id: str, user_id: str, tenant_id: str | None) -> dict[str, object]
     return {"of_app_id": app_id, "of_user_id": user_id, "of_tenant_id": tenant_id}
 
 
-def _swap(connection: Connection, statement: Update | Delete, values: dict[str, object]) -> bool:
+def _swap(connection: Connection, statement: Update, values: dict[str, object]) -> bool:
     return connection.execute(statement, values).rowcount == 1

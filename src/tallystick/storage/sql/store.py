@@ -14,12 +14,13 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from tallystick.storage.sql import statements, tenants
+from tallystick.storage.sql import endings, statements, tenants
+from tallystick.storage.sql.bell import AsyncBell, Bell
 from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS, is_loop_bound
 from tallystick.storage.sql.lease import hold_lease
 from tallystick.storage.sql.retries import Retries
 from tallystick.storage.sql.revision import ensure_schema, load_revision
-from tallystick.types import KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
+from tallystick.types import Cause, EndingsPage, KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -41,14 +42,15 @@ class SqlStore:
         self._migrate = migrate
         self._is_open = False
         self._opening = Lock()
+        self._bell = Bell(engine)
 
     def insert_session(self, row: SessionRow) -> None:
         self._run(statements.insert_session, row)
 
     def insert_session_within(
-        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
     ) -> list[str] | None:
-        return self._run(statements.insert_session_within, row, limit, evicts, replaces, now)
+        return self._run(statements.insert_session_within, row, limit, evicts, replaces, cause)
 
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._run(statements.load_session, app_id, handle)
@@ -60,18 +62,24 @@ class SqlStore:
         return self._run(statements.mark_used, app_id, handle, expected_line, used_at, expires_at)
 
     def update_jwt_payload(
-        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+        self,
+        app_id: str,
+        handle: str,
+        jwt_payload: str,
+        now: int,
+        expected: str | None = None,
+        cause: Cause | None = None,
     ) -> bool:
-        return self._run(statements.update_jwt_payload, app_id, handle, jwt_payload, now, expected)
+        return self._run(statements.update_jwt_payload, app_id, handle, jwt_payload, now, expected, cause)
 
     def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
         return self._run(statements.update_session_data, app_id, handle, session_data, now)
 
-    def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
-        return self._run(statements.delete_sessions, app_id, handles)
+    def delete_sessions(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
+        return self._run(statements.delete_sessions, app_id, handles, cause)
 
-    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
-        return self._run(statements.delete_sessions_of_user, app_id, user_id, tenant_id)
+    def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None, cause: Cause) -> list[str]:
+        return self._run(statements.delete_sessions_of_user, app_id, user_id, tenant_id, cause)
 
     def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
         return self._run(statements.list_handles_of_user, app_id, user_id, tenant_id, now)
@@ -85,8 +93,17 @@ class SqlStore:
     def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
         self._run(statements.put_sessions, rows, now)
 
-    def record_theft(self, event: TheftEvent) -> bool:
-        return self._run(statements.record_theft, event)
+    def record_theft(self, event: TheftEvent, cause: Cause) -> bool:
+        return self._run(statements.record_theft, event, cause)
+
+    def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage:
+        return self._run(endings.read_endings, app_id, after, limit)
+
+    def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None:
+        self._bell.wait(seconds)
+
+    def purge_endings(self, app_id: str, now: int) -> int:
+        return self._run(endings.purge_endings, app_id, now)
 
     def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
         return self._run(statements.load_thefts, app_id, user_id, limit)
@@ -127,6 +144,7 @@ class SqlStore:
 
     def close(self) -> None:
         self._is_open = False
+        self._bell.close()
         if self._is_owned:
             self._engine.dispose()
 
@@ -174,6 +192,7 @@ class AsyncSqlStore:
         self._is_owned = owned
         self._migrate = migrate
         self._is_open = False
+        self._bell = AsyncBell(engine)
         # A database in memory is one connection. Were two to ask it at once, its lock would belong to the event loop in
         # which they did, and break in the next.
         self._at_once = 1 if isinstance(engine.pool, StaticPool) else AT_ONCE
@@ -185,9 +204,9 @@ class AsyncSqlStore:
         await self._run(statements.insert_session, row)
 
     async def insert_session_within(
-        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, now: int
+        self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
     ) -> list[str] | None:
-        return await self._run(statements.insert_session_within, row, limit, evicts, replaces, now)
+        return await self._run(statements.insert_session_within, row, limit, evicts, replaces, cause)
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return await self._run(statements.load_session, app_id, handle)
@@ -199,18 +218,26 @@ class AsyncSqlStore:
         return await self._run(statements.mark_used, app_id, handle, expected_line, used_at, expires_at)
 
     async def update_jwt_payload(
-        self, app_id: str, handle: str, jwt_payload: str, now: int, expected: str | None = None
+        self,
+        app_id: str,
+        handle: str,
+        jwt_payload: str,
+        now: int,
+        expected: str | None = None,
+        cause: Cause | None = None,
     ) -> bool:
-        return await self._run(statements.update_jwt_payload, app_id, handle, jwt_payload, now, expected)
+        return await self._run(statements.update_jwt_payload, app_id, handle, jwt_payload, now, expected, cause)
 
     async def update_session_data(self, app_id: str, handle: str, session_data: str, now: int) -> bool:
         return await self._run(statements.update_session_data, app_id, handle, session_data, now)
 
-    async def delete_sessions(self, app_id: str, handles: Sequence[str]) -> list[str]:
-        return await self._run(statements.delete_sessions, app_id, handles)
+    async def delete_sessions(self, app_id: str, handles: Sequence[str], cause: Cause) -> list[str]:
+        return await self._run(statements.delete_sessions, app_id, handles, cause)
 
-    async def delete_sessions_of_user(self, app_id: str, user_id: str, tenant_id: str | None) -> list[str]:
-        return await self._run(statements.delete_sessions_of_user, app_id, user_id, tenant_id)
+    async def delete_sessions_of_user(
+        self, app_id: str, user_id: str, tenant_id: str | None, cause: Cause
+    ) -> list[str]:
+        return await self._run(statements.delete_sessions_of_user, app_id, user_id, tenant_id, cause)
 
     async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
         return await self._run(statements.list_handles_of_user, app_id, user_id, tenant_id, now)
@@ -224,8 +251,17 @@ class AsyncSqlStore:
     async def put_sessions(self, rows: Sequence[SessionRow], now: int) -> None:
         await self._run(statements.put_sessions, rows, now)
 
-    async def record_theft(self, event: TheftEvent) -> bool:
-        return await self._run(statements.record_theft, event)
+    async def record_theft(self, event: TheftEvent, cause: Cause) -> bool:
+        return await self._run(statements.record_theft, event, cause)
+
+    async def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage:
+        return await self._run(endings.read_endings, app_id, after, limit)
+
+    async def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None:
+        await self._bell.wait(seconds)
+
+    async def purge_endings(self, app_id: str, now: int) -> int:
+        return await self._run(endings.purge_endings, app_id, now)
 
     async def load_thefts(self, app_id: str, user_id: str | None, limit: int) -> list[TheftEvent]:
         return await self._run(statements.load_thefts, app_id, user_id, limit)
@@ -264,6 +300,7 @@ class AsyncSqlStore:
 
     async def close(self) -> None:
         self._is_open = False
+        await self._bell.close()
         if self._is_owned:
             await self._engine.dispose()
 

@@ -5,6 +5,7 @@ They need pytest, and no plugin for asyncio.
 
 from __future__ import annotations
 
+from tallystick.testing.contract.endings import EndingScenarios
 from tallystick.testing.contract.keys import KeyScenarios
 from tallystick.testing.contract.limits import LimitScenarios
 from tallystick.testing.contract.races import RaceScenarios
@@ -14,7 +15,7 @@ from tallystick.testing.contract.thefts import TheftScenarios
 __all__ = ["StoreContract"]
 
 
-class StoreContract(SessionScenarios, KeyScenarios, TheftScenarios, LimitScenarios, RaceScenarios):
+class StoreContract(SessionScenarios, KeyScenarios, TheftScenarios, LimitScenarios, RaceScenarios, EndingScenarios):
     """Everything that a store must do, alone and with sixteen callers at once.
 
     Make a subclass whose name pytest collects, with a fixture ``make_store``: a function without arguments which gives

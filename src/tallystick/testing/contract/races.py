@@ -8,7 +8,17 @@ import random
 import pytest
 
 from tallystick.storage.interface import AsyncSessionStore
-from tallystick.testing.contract.rows import LATER, LINE, NOW, OTHER_LINE, make_key, make_session, make_step, make_theft
+from tallystick.testing.contract.rows import (
+    CAUSE,
+    LATER,
+    LINE,
+    NOW,
+    OTHER_LINE,
+    make_key,
+    make_session,
+    make_step,
+    make_theft,
+)
 from tallystick.testing.contract.running import RACERS, ROUNDS, fetch, race, scenario
 
 
@@ -82,7 +92,7 @@ class RaceScenarios:
         for handle in handles:
             await store.insert_session(make_session(handle=handle))
         orders = [random.sample(handles, len(handles)) for _ in range(RACERS)]
-        told = await race(store.delete_sessions("public", order) for order in orders)
+        told = await race(store.delete_sessions("public", order, CAUSE) for order in orders)
         assert sorted(handle for some in told for handle in some) == sorted(handles)
 
     @scenario
@@ -96,8 +106,8 @@ class RaceScenarios:
         told, counts = await asyncio.gather(
             race(
                 [
-                    *(store.delete_sessions("public", random.sample(handles, 30)) for _ in range(6)),
-                    *(store.delete_sessions_of_user("public", "user", None) for _ in range(5)),
+                    *(store.delete_sessions("public", random.sample(handles, 30), CAUSE) for _ in range(6)),
+                    *(store.delete_sessions_of_user("public", "user", None, CAUSE) for _ in range(5)),
                 ]
             ),
             race(store.purge_sessions("public", NOW, 7) for _ in range(5)),
@@ -109,7 +119,7 @@ class RaceScenarios:
     async def test_a_session_deleted_amid_advances_stays_deleted(self, store: AsyncSessionStore) -> None:
         await store.insert_session(make_session())
         advances = [store.advance_line("public", "handle", LINE, make_step(line=LINE)) for _ in range(RACERS - 1)]
-        *_, deleted = await race([*advances, store.delete_sessions("public", ["handle"])])
+        *_, deleted = await race([*advances, store.delete_sessions("public", ["handle"], CAUSE)])
         assert deleted == ["handle"]
         assert await store.load_session("public", "handle") is None
 
@@ -126,7 +136,7 @@ class RaceScenarios:
     async def test_of_sixteen_who_find_one_theft_one_records_it(self, store: AsyncSessionStore, round_: int) -> None:
         await store.insert_session(make_session())
         events = [make_theft(presented_generation=number) for number in range(RACERS)]
-        told = await race(store.record_theft(event) for event in events)
+        told = await race(store.record_theft(event, CAUSE) for event in events)
         assert sum(told) == 1
         assert await store.load_thefts("public", None, RACERS) == [events[told.index(True)]]
         assert await store.load_session("public", "handle") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tallystick.types import KeyRow, LineStep, SessionRow, TheftEvent
+from tallystick.types import Cause, KeyRow, LineStep, SessionRow, TheftEvent
 
 LINE = bytes(range(32))
 CHILD = bytes(range(32, 64))
@@ -12,6 +12,7 @@ OTHER_LINE = b"\x00\xff" * 16
 NOW = 1_700_000_000_000
 LATER = NOW + 1000
 """When a session made here is over."""
+CAUSE = Cause("revoked", NOW, LATER)
 
 
 def make_session(**changes: Any) -> SessionRow:

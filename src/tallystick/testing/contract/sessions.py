@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tallystick.storage.interface import AsyncSessionStore
-from tallystick.testing.contract.rows import CHILD, LATER, LINE, NOW, OTHER_LINE, make_session, make_step
+from tallystick.testing.contract.rows import CAUSE, CHILD, LATER, LINE, NOW, OTHER_LINE, make_session, make_step
 from tallystick.testing.contract.running import fetch, scenario
 from tallystick.types import SessionRow
 
@@ -251,7 +251,7 @@ class SessionScenarios:
         await keep(
             store, *(make_session(handle=handle) for handle in "abc"), make_session(app_id="elsewhere", handle="z")
         )
-        assert sorted(await store.delete_sessions("public", ["a", "nobody", "c", "a", "z"])) == ["a", "c"]
+        assert sorted(await store.delete_sessions("public", ["a", "nobody", "c", "a", "z"], CAUSE)) == ["a", "c"]
         assert await store.load_session("public", "a") is None
         assert await store.load_session("public", "b") is not None
         assert await store.load_session("elsewhere", "z") is not None
@@ -259,24 +259,24 @@ class SessionScenarios:
     @scenario
     async def test_deleting_again_deletes_nothing(self, store: AsyncSessionStore) -> None:
         await keep(store, make_session())
-        assert await store.delete_sessions("public", ["handle"]) == ["handle"]
-        assert await store.delete_sessions("public", ["handle"]) == []
+        assert await store.delete_sessions("public", ["handle"], CAUSE) == ["handle"]
+        assert await store.delete_sessions("public", ["handle"], CAUSE) == []
 
     @scenario
     async def test_deleting_nothing_deletes_nothing(self, store: AsyncSessionStore) -> None:
         await keep(store, make_session())
-        assert await store.delete_sessions("public", []) == []
+        assert await store.delete_sessions("public", [], CAUSE) == []
         assert await store.load_session("public", "handle") is not None
 
     @scenario
     async def test_what_has_expired_is_deleted_too(self, store: AsyncSessionStore) -> None:
         await keep(store, make_session(expires_at=1))
-        assert await store.delete_sessions("public", ("handle",)) == ["handle"]
+        assert await store.delete_sessions("public", ("handle",), CAUSE) == ["handle"]
 
     @scenario
     async def test_a_deleted_session_takes_no_further_step(self, store: AsyncSessionStore) -> None:
         await keep(store, make_session())
-        await store.delete_sessions("public", ["handle"])
+        await store.delete_sessions("public", ["handle"], CAUSE)
         assert not await store.advance_line("public", "handle", LINE, make_step())
         assert not await store.mark_used("public", "handle", LINE, NOW, LATER)
         assert not await store.update_session_data("public", "handle", "{}", NOW)
@@ -285,7 +285,7 @@ class SessionScenarios:
     async def test_more_handles_than_a_statement_may_have_are_all_deleted(self, store: AsyncSessionStore) -> None:
         await keep(store, *(make_session(handle=f"h{number}") for number in range(3)))
         asked = ["h0", *(f"nobody-{number}" for number in range(1200)), "h1", "h2", "h0"]
-        assert sorted(await store.delete_sessions("public", asked)) == ["h0", "h1", "h2"]
+        assert sorted(await store.delete_sessions("public", asked, CAUSE)) == ["h0", "h1", "h2"]
 
     # By user
 
@@ -312,22 +312,22 @@ class SessionScenarios:
     async def test_a_user_without_sessions_has_none_listed_and_none_deleted(self, store: AsyncSessionStore) -> None:
         await keep_a_crowd(store)
         assert await store.list_handles_of_user("public", "nobody", None, NOW) == []
-        assert await store.delete_sessions_of_user("public", "nobody", None) == []
-        assert await store.delete_sessions_of_user("nowhere", "user", None) == []
+        assert await store.delete_sessions_of_user("public", "nobody", None, CAUSE) == []
+        assert await store.delete_sessions_of_user("nowhere", "user", None, CAUSE) == []
 
     @scenario
     async def test_all_sessions_of_a_user_are_deleted_expired_or_not(self, store: AsyncSessionStore) -> None:
         await keep_a_crowd(store)
-        deleted = await store.delete_sessions_of_user("public", "user", None)
+        deleted = await store.delete_sessions_of_user("public", "user", None, CAUSE)
         assert sorted(deleted) == ["old", "over", "tenant", "young"]
-        assert await store.delete_sessions_of_user("public", "user", None) == []
+        assert await store.delete_sessions_of_user("public", "user", None, CAUSE) == []
         assert await store.load_session("public", "stranger") is not None
         assert await store.load_session("elsewhere", "elsewhere") is not None
 
     @scenario
     async def test_a_users_sessions_are_deleted_by_tenant(self, store: AsyncSessionStore) -> None:
         await keep_a_crowd(store)
-        assert await store.delete_sessions_of_user("public", "user", "t1") == ["tenant"]
+        assert await store.delete_sessions_of_user("public", "user", "t1", CAUSE) == ["tenant"]
         assert await store.list_handles_of_user("public", "user", None, NOW) == ["old", "young"]
 
     @scenario
@@ -377,7 +377,7 @@ class SessionScenarios:
         await keep(store, *(make_session(handle=handle) for handle in handles))
         page, after = await store.list_sessions("public", None, 10)
         listed = {row.handle for row in page}
-        await store.delete_sessions("public", handles[::2])
+        await store.delete_sessions("public", handles[::2], CAUSE)
         while after is not None:
             page, after = await store.list_sessions("public", after, 10)
             listed |= {row.handle for row in page}
@@ -396,7 +396,7 @@ class SessionScenarios:
         assert await fetch(store, "other") == make_session(handle="other")
         assert await store.list_handles_of_user("public", "user", None, NOW) == ["new", "old", "other"]
         assert await store.advance_line("public", "old", CHILD, make_step())
-        assert sorted(await store.delete_sessions_of_user("public", "user", None)) == ["new", "old", "other"]
+        assert sorted(await store.delete_sessions_of_user("public", "user", None, CAUSE)) == ["new", "old", "other"]
 
     @scenario
     async def test_putting_nothing_does_nothing_and_very_many_are_all_put(self, store: AsyncSessionStore) -> None:

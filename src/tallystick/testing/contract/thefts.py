@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tallystick.storage.interface import AsyncSessionStore
-from tallystick.testing.contract.rows import NOW, make_session, make_theft
+from tallystick.testing.contract.rows import CAUSE, NOW, make_session, make_theft
 from tallystick.testing.contract.running import scenario
 from tallystick.types import TheftEvent
 
@@ -11,7 +11,7 @@ from tallystick.types import TheftEvent
 async def keep(store: AsyncSessionStore, *events: TheftEvent) -> None:
     for event in events:
         await store.insert_session(make_session(app_id=event.app_id, handle=event.session_handle))
-        assert await store.record_theft(event)
+        assert await store.record_theft(event, CAUSE)
 
 
 class TheftScenarios:
@@ -21,16 +21,16 @@ class TheftScenarios:
     async def test_a_theft_deletes_its_session_and_is_kept(self, store: AsyncSessionStore) -> None:
         await store.insert_session(make_session())
         await store.insert_session(make_session(handle="other"))
-        assert await store.record_theft(make_theft()) is True
+        assert await store.record_theft(make_theft(), CAUSE) is True
         assert await store.load_session("public", "handle") is None
         assert await store.load_session("public", "other") is not None
         assert await store.load_thefts("public", None, 10) == [make_theft()]
 
     @scenario
     async def test_a_theft_of_a_session_that_is_gone_is_not_kept(self, store: AsyncSessionStore) -> None:
-        assert await store.record_theft(make_theft()) is False
+        assert await store.record_theft(make_theft(), CAUSE) is False
         await store.insert_session(make_session(app_id="another"))
-        assert await store.record_theft(make_theft()) is False
+        assert await store.record_theft(make_theft(), CAUSE) is False
         assert await store.load_thefts("public", None, 10) == []
         assert await store.load_session("another", "handle") is not None
 
@@ -42,7 +42,7 @@ class TheftScenarios:
         )
         for event in (unknown, known):
             await store.insert_session(make_session(handle=event.session_handle))
-            await store.record_theft(event)
+            await store.record_theft(event, CAUSE)
         assert await store.load_thefts("public", None, 10) == [unknown, known]
 
     @scenario

@@ -1,0 +1,126 @@
+"""What a process knows of endings, and what it makes of an access token by that, without asking the store.
+
+The theorem (tests/revocation): a session whose ending was in the store's log at some instant is accepted by no
+verification that begins later than ``lease`` after it, whatever becomes of the feed; unless the app has chosen to
+accept what it cannot tell.
+
+For: a verification that accepts found the view fresh, so a look at the log that *began* less than ``lease`` ago is in
+it, whole. What was in the log before that is in the view, and what is in the view is refused. Only this process's own
+steady clock has a part in it, and only in judging the age of its own looks: no other machine's clock does, nor when
+anything is said to have happened. A process that was stopped for a while looks at that clock when it goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Final
+
+from tallystick.config import FeedSilence
+from tallystick.types import Ending
+
+CLOCKS_APART: Final = 300_000
+"""For how long (ms) an ending is kept beyond the access tokens that it is about: their times are the clock's of the
+process that made them."""
+
+FULL: Final = 1_000_000
+"""How many endings a view holds. A process that has to know of more asks the store until some are forgotten."""
+
+_BATCHES: Final = 16
+"""How many times in an entry's life a view looks for what it can forget: each time it has to look at all."""
+
+NEVER: Final = float("-inf")
+_ENDED: Final = "ended"
+_UNKNOWN_PAYLOAD: Final = ""
+
+
+class FeedVerdict(Enum):
+    """What to do with an access token that is good by itself."""
+
+    ACCEPT = "accept"
+    ASK = "ask"
+    """The store knows."""
+    ENDED = "ended"
+    """There is no such session any more."""
+    SILENT = "silent"
+    """Nobody knows, and the app would rather refuse than ask."""
+
+
+class RevocationView:
+    """The sessions of which an access token may be out that does not hold any more.
+
+    Written by one thread, read by any number without a lock: what they read is one entry of a dictionary. Instants are
+    those of a steady clock, in seconds, as is ``keeps``: for how long an entry may matter.
+    """
+
+    __slots__ = ("_batches", "_keeps", "_lease", "fresh_until", "marks")
+
+    def __init__(self, *, lease: float, keeps: float) -> None:
+        self._lease = lease
+        self._keeps = keeps
+        self.fresh_until = NEVER
+        """Until when the view counts as news."""
+        self.marks: dict[str, str] = {}
+        """By handle: that it has ended, or the digest of the payload that it has now."""
+        self._batches: deque[tuple[float, list[str]]] = deque()
+
+    def apply(self, endings: Iterable[Ending], now: float) -> None:
+        """Take in what the log says."""
+        handles: list[str] = []
+        for ending in endings:
+            if ending.kind != "changed":
+                self.marks[ending.handle] = _ENDED
+            elif self.marks.get(ending.handle) != _ENDED:
+                self.marks[ending.handle] = ending.payload_digest or _UNKNOWN_PAYLOAD
+            handles.append(ending.handle)
+        if self._batches and now < self._batches[-1][0] + self._keeps / _BATCHES:
+            self._batches[-1][1].extend(handles)
+        elif handles:
+            self._batches.append((now, handles))
+
+    def confirm(self, begun_at: float) -> None:
+        """Say that all of the log is in here that was in it at ``begun_at``."""
+        self._forget(begun_at)
+        self.fresh_until = begun_at + self._lease if len(self.marks) < FULL else NEVER
+
+    def expire(self) -> None:
+        """Count as news no more."""
+        self.fresh_until = NEVER
+
+    def _forget(self, now: float) -> None:
+        """Drop what no access token can be out for. A handle that was told of again since stays."""
+        old: list[str] = []
+        while self._batches and now > self._batches[0][0] + self._keeps * (1 + 1 / _BATCHES):
+            old += self._batches.popleft()[1]
+        if old:
+            still = {handle for _, handles in self._batches for handle in handles}
+            for handle in old:
+                if handle not in still:
+                    self.marks.pop(handle, None)
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+    def __repr__(self) -> str:
+        return f"RevocationView({len(self)})"
+
+
+def judge_feed(
+    view: RevocationView, handle: str, digest_of_payload: Callable[[], str], silence: FeedSilence, now: float
+) -> FeedVerdict:
+    """What the view says of a session. ``digest_of_payload`` is called where it matters."""
+    mark = view.marks.get(handle)
+    if mark == _ENDED:
+        return FeedVerdict.ENDED
+    if mark is not None and mark != digest_of_payload():
+        return FeedVerdict.ASK
+    if now <= view.fresh_until or silence == "accept":
+        return FeedVerdict.ACCEPT
+    return FeedVerdict.ASK if silence == "check_store" else FeedVerdict.SILENT
+
+
+def digest_payload(text: str) -> str:
+    """What a JWT payload, as it is stored, is told from others by."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
