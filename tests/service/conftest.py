@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.service.cores import Core
+from tests.service.operating import Service
 from tests.service.sdks import Kind, Sdk, run_sdk
-from tests.service.serving import RunningCore, run_core
+from tests.service.serving import run_core
 
 FOR_CLASSIC_SDKS = {
     # What later SDKs are told in the app's code.
@@ -28,7 +29,7 @@ async def core():
 
 
 @pytest.fixture(scope="session")
-def strict_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCore]:
+def strict_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Without a grace, as clients of CDI 5.5 and older expect."""
     folder = tmp_path_factory.mktemp("strict-core")
     with run_core(folder, refresh_token_rotation_grace_period=0, **FOR_CLASSIC_SDKS) as core:
@@ -36,7 +37,7 @@ def strict_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCor
 
 
 @pytest.fixture(scope="session")
-def brief_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCore]:
+def brief_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Its access tokens last a second."""
     folder = tmp_path_factory.mktemp("brief-core")
     with run_core(folder, access_token_validity=1, **FOR_CLASSIC_SDKS) as core:
@@ -59,6 +60,6 @@ def start_sdk() -> Iterator[Callable[..., Sdk]]:
 
 
 @pytest.fixture
-def sdk(kind: Kind, strict_core: RunningCore, start_sdk: Callable[..., Sdk]) -> Sdk:
+def sdk(kind: Kind, strict_core: Service, start_sdk: Callable[..., Sdk]) -> Sdk:
     """The SDK that the test is parametrized with."""
     return start_sdk(kind, strict_core.url)

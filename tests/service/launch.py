@@ -1,16 +1,14 @@
-"""Run the core service: ``launch.py PORT DATABASE SETTINGS``, the last of them JSON."""
+"""A worker of `tallystick serve` by itself: ``launch.py CONFIG --port PORT``."""
 
-import json
 import os
 import sys
+from pathlib import Path
 
 import uvicorn
 
-from tallystick.service.app import CoreApp
-from tallystick.service.settings import CoreSettings, parse_setting
-from tallystick.storage.opening import open_async_store
+from tallystick.service.sources import gather_settings
+from tallystick.service.worker import make_worker
 
-port, database, given = sys.argv[1:]
-settings = CoreSettings(**{name: parse_setting(name, value) for name, value in json.loads(given).items()})
-app = CoreApp(open_async_store(database, migrate=True), settings, os.environ["TALLYSTICK_SECRET"])
-uvicorn.run(app, port=int(port), log_level="warning", timeout_graceful_shutdown=10)
+config, _, port = sys.argv[1:]
+settings, _ = gather_settings(Path(config), {}, {})
+uvicorn.run(make_worker(settings, [os.environ["TALLYSTICK_SECRET"]]), port=int(port), log_level="warning")

@@ -29,6 +29,7 @@ class Service:
     folder: Path
     arguments: list[str]
     environment: dict[str, str] = field(default_factory=dict)
+    program: tuple[str | Path, ...] = (PROGRAM, "serve")
     port: int = field(default_factory=pick_free_port)
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -56,7 +57,7 @@ class Service:
         self.await_answer(until)
 
     def begin(self) -> None:
-        self.process = launch([*self.arguments, "--port", str(self.port)], self.environment, self._log)
+        self.process = launch([*self.arguments, "--port", str(self.port)], self.environment, self._log, self.program)
 
     def await_answer(self, until: str = "/ready") -> None:
         assert self.process
@@ -126,10 +127,15 @@ def _command_of(pid: str) -> str:
         return ""
 
 
-def launch(arguments: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+def launch(
+    arguments: list[str],
+    environment: dict[str, str],
+    log: Path,
+    program: tuple[str | Path, ...] = (PROGRAM, "serve"),
+) -> "subprocess.Popen[bytes]":
     with log.open("ab") as output:
         return subprocess.Popen(
-            [PROGRAM, "serve", *arguments],
+            [*program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -141,7 +147,13 @@ def launch(arguments: list[str], environment: dict[str, str], log: Path) -> "sub
 @contextmanager
 def run_service(folder: Path, *arguments: str, **environment: str) -> Iterator[Service]:
     """Start an instance with these arguments of `tallystick serve`, and stop it."""
-    service = Service(folder, list(arguments), environment)
+    with running(Service(folder, list(arguments), environment)) as service:
+        yield service
+
+
+@contextmanager
+def running(service: Service) -> Iterator[Service]:
+    """Start it, and stop it."""
     try:
         service.start()
         yield service

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.service.examples import run_example
-from tests.service.serving import RunningCore
+from tests.service.operating import Service
 
 REFRESH = "/api/refresh"
 ALL_COOKIES = {"sAccessToken", "sRefreshToken", "sIdRefreshToken"}
@@ -63,7 +63,7 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def start_app(strict_core: RunningCore) -> Iterator[Callable[[str], str]]:
+def start_app(strict_core: Service) -> Iterator[Callable[[str], str]]:
     with ExitStack() as stack:
         running: dict[str, str] = {}
 

@@ -8,8 +8,8 @@ import httpx
 import jwt
 import pytest
 
+from tests.service.operating import Service
 from tests.service.sdks import NEWEST, Held, Kind, Sdk, refused
-from tests.service.serving import RunningCore
 
 pytestmark = pytest.mark.parametrize("kind", NEWEST, ids=str)
 StartSdk = Callable[..., Sdk]
@@ -109,7 +109,7 @@ def test_a_wrong_anti_csrf_token_at_a_refresh_is_unauthorised(sdk: Sdk):
 
 
 def test_static_and_dynamic_keys_do_not_mix_and_a_refresh_changes_over(
-    kind: Kind, strict_core: RunningCore, start_sdk: StartSdk, sdk: Sdk
+    kind: Kind, strict_core: Service, start_sdk: StartSdk, sdk: Sdk
 ):
     other = start_sdk(kind, strict_core.url, use_dynamic_key=False)
     held = other.create()
@@ -123,7 +123,7 @@ def test_static_and_dynamic_keys_do_not_mix_and_a_refresh_changes_over(
 
 
 @pytest.mark.parametrize("is_static", [True, False])
-def test_a_jwt_of_ones_own_verifies_by_the_published_keys_alone(sdk: Sdk, strict_core: RunningCore, is_static: bool):
+def test_a_jwt_of_ones_own_verifies_by_the_published_keys_alone(sdk: Sdk, strict_core: Service, is_static: bool):
     made = sdk.call("create_jwt", payload={"for": "another service"}, is_static=is_static)
     published = jwt.PyJWKSet.from_dict(httpx.get(f"{strict_core.url}/.well-known/jwks.json").json())
     kid = jwt.get_unverified_header(made)["kid"]
@@ -134,7 +134,7 @@ def test_a_jwt_of_ones_own_verifies_by_the_published_keys_alone(sdk: Sdk, strict
     assert kid in {key["kid"] for key in sdk.call("jwks")}
 
 
-def test_claims_of_the_core_cannot_be_put_into_a_payload(sdk: Sdk, strict_core: RunningCore):
+def test_claims_of_the_core_cannot_be_put_into_a_payload(sdk: Sdk, strict_core: Service):
     """The SDKs take them out themselves, so the core is asked as they would."""
     held = sdk.create(payload={"sub": "root", "rsub": "root", "tId": "root"})
     assert (held.user, held.payload["sub"], held.payload["tId"]) == ("ada", "ada", "public")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.service.operating import Service
 from tests.service.sdks import ALL, CLASSIC, NODE_1, NODE_2, Held, Kind, Refused, Sdk, refused
-from tests.service.serving import RunningCore
 
 every_sdk = pytest.mark.parametrize("kind", ALL, ids=str)
 PATIENCE_SECONDS = 20
@@ -74,14 +74,14 @@ def test_a_refresh_token_whose_child_was_used_is_theft(sdk: Sdk):
 
 
 @every_sdk
-def test_a_refresh_token_from_long_ago_is_theft_and_the_session_can_then_be_ended(sdk: Sdk):
+def test_a_refresh_token_from_long_ago_is_theft_and_ends_the_session_at_once(sdk: Sdk):
     stolen = sdk.create("victim")
     held = sdk.verify(sdk.refresh(sdk.verify(sdk.refresh(stolen))))
     with refused("TOKEN_THEFT_DETECTED"):
         sdk.refresh(stolen)
-    sdk.call("revoke", handle=held.handle)
     with refused("UNAUTHORISED"):
         sdk.refresh(held)
+    assert sdk.call("revoke", handle=held.handle) is False, "as the SDKs' own handler does"
 
 
 @every_sdk
@@ -167,7 +167,7 @@ def test_a_broken_refresh_token_is_unauthorised(sdk: Sdk, broken: str):
 
 @every_sdk
 def test_an_expired_access_token_asks_for_a_refresh_and_the_session_goes_on(
-    kind: Kind, brief_core: RunningCore, start_sdk: Callable[..., Sdk]
+    kind: Kind, brief_core: Service, start_sdk: Callable[..., Sdk]
 ):
     sdk = start_sdk(kind, brief_core.url)
     held = sdk.create()
@@ -193,7 +193,7 @@ def wait_until_expired(sdk: Sdk, held: Held) -> None:
 
 
 @pytest.mark.parametrize("kind", CLASSIC, ids=str)
-def test_the_core_tells_the_sdks_of_2020_how_to_make_cookies(sdk: Sdk, strict_core: RunningCore):
+def test_the_core_tells_the_sdks_of_2020_how_to_make_cookies(sdk: Sdk, strict_core: Service):
     held = sdk.refresh(sdk.create())
     assert held.cookies is not None
     access, refresh, id_refresh = (held.cookies[name] for name in ("access", "refresh", "id_refresh"))
