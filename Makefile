@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 help: ## Show this text
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 setup: .venv/.stamp ## Make .venv with the library and all development tools
 
@@ -78,6 +78,9 @@ format: setup ## Format the code and fix what ruff can fix
 
 bench: ## Measure the hot path beside its peers, in an environment of its own (never asserted in tests)
 	$(PYTHON) bench/verify.py
+
+bench-service: setup ## Measure `tallystick serve` on SQLite and PostgreSQL (some four minutes)
+	$(BIN)/python bench/service.py
 
 scale: setup ## Measure every store with up to a million sessions, and beside pgbench (some ten minutes)
 	$(BIN)/python bench/scale.py

@@ -23,7 +23,7 @@ def make_worker(settings: CoreSettings, secret: Sequence[str]) -> Edge:
     """The ASGI app. Nothing is connected to before its lifespan begins."""
     metrics = Metrics()
     guard = Guard(settings.max_server_pool_size, settings.store_timeout)
-    raw = open_async_store(settings.url, migrate=settings.migrate)
+    raw = open_async_store(settings.url, migrate=settings.migrate, at_once=settings.max_server_pool_size)
     store = guard.around(raw)
     core = CoreApp(store, settings, list(secret), observe=metrics.count)
     background = partial(

@@ -67,9 +67,10 @@ def open_store(target: str | Engine | SessionStore, *, migrate: bool | None = No
 
 
 def open_async_store(
-    target: str | AsyncEngine | AsyncSessionStore, *, migrate: bool | None = None
+    target: str | AsyncEngine | AsyncSessionStore, *, migrate: bool | None = None, at_once: int | None = None
 ) -> AsyncSessionStore:
-    """The same for asynchronous code, see :func:`open_store`."""
+    """The same for asynchronous code, see :func:`open_store`. ``at_once`` is how many connections an SQL store made
+    from a URL has at the most; None: as many as usual."""
     if isinstance(target, str) and _backend(target) == _MEMORY:
         return AsyncMemoryStore()
     if isinstance(target, str) and _backend(target) in _REDIS:
@@ -79,11 +80,12 @@ def open_async_store(
     if _is_store(target):
         _check_facade(target, is_async=True)
         return cast("AsyncSessionStore", target)
-    from tallystick.storage.sql.engine import make_async_engine
+    from tallystick.storage.sql.engine import AT_ONCE, make_async_engine
     from tallystick.storage.sql.store import AsyncSqlStore
 
     if isinstance(target, str):
-        return AsyncSqlStore(make_async_engine(_parse(target)), owned=True, migrate=migrate)
+        at_once = at_once or AT_ONCE
+        return AsyncSqlStore(make_async_engine(_parse(target), at_once), owned=True, migrate=migrate, at_once=at_once)
     engine = cast("AsyncEngine", _own_engine(target, is_async=True))
     return AsyncSqlStore(engine, owned=False, migrate=migrate)
 

@@ -64,8 +64,9 @@ def make_engine(url: URL) -> Engine:
     return engine
 
 
-def make_async_engine(url: URL) -> AsyncEngine:
-    """An engine for asynchronous code. Raises :class:`GeneralError` for a driver that is missing, or synchronous."""
+def make_async_engine(url: URL, at_once: int = AT_ONCE) -> AsyncEngine:
+    """An engine for asynchronous code, which keeps so many connections. Raises :class:`GeneralError` for a driver that
+    is missing, or synchronous."""
     url = _with_driver(url, ASYNC_DRIVERS)
     _load_dialect(url)
 
@@ -76,7 +77,7 @@ def make_async_engine(url: URL) -> AsyncEngine:
         return create_async_engine(url, **options)
 
     try:
-        engine = _make(create, url, _async_pool(url))
+        engine = _make(create, url, _async_pool(url, at_once))
     except InvalidRequestError as error:
         raise _wrong_facade(url, "Sessions") from error
     _set_up(engine.sync_engine, url)
@@ -163,12 +164,12 @@ def _sync_pool(url: URL) -> dict[str, object]:
     return _queue(AT_ONCE) | {"pool_pre_ping": _needs_ping(url)}
 
 
-def _async_pool(url: URL) -> dict[str, object]:
+def _async_pool(url: URL, at_once: int) -> dict[str, object]:
     if url.get_backend_name() == "sqlite" and not is_file(url):
         return {"poolclass": StaticPool}  # aiosqlite's thread runs one statement after another
     # Without a limit of its own: SQLAlchemy's queue for those who wait belongs for ever to the first event loop in
     # which someone waited. AsyncSqlStore keeps to the limit instead.
-    return {"pool_size": AT_ONCE, "max_overflow": -1, "pool_pre_ping": _needs_ping(url)}
+    return {"pool_size": at_once, "max_overflow": -1, "pool_pre_ping": _needs_ping(url)}
 
 
 def _needs_ping(url: URL) -> bool:

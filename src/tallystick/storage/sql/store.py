@@ -187,7 +187,9 @@ class AsyncSqlStore:
     would cost the connection, and with it a whole database in memory.
     """
 
-    def __init__(self, engine: AsyncEngine, *, owned: bool, migrate: bool | None = None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, *, owned: bool, migrate: bool | None = None, at_once: int = AT_ONCE
+    ) -> None:
         self._engine = engine
         self._is_owned = owned
         self._migrate = migrate
@@ -195,7 +197,7 @@ class AsyncSqlStore:
         self._bell = AsyncBell(engine)
         # A database in memory is one connection. Were two to ask it at once, its lock would belong to the event loop in
         # which they did, and break in the next.
-        self._at_once = 1 if isinstance(engine.pool, StaticPool) else AT_ONCE
+        self._at_once = 1 if isinstance(engine.pool, StaticPool) else at_once
         self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
         self._closers = WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]]()
         self._running = set[asyncio.Task[object]]()
