@@ -42,11 +42,12 @@ class TokenVersion:
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
-    """A genuine access token, of which version it is, and which key signed it."""
+    """A genuine access token, of which version it is, and which key signed it: None for another core's, which the store
+    knows nothing of."""
 
     token: AccessToken
     version: TokenVersion
-    key: SigningKey
+    key: SigningKey | None
 
 
 # Making
@@ -252,6 +253,7 @@ def _check_signature(key: SigningKey, signature: bytes, signed: str) -> None:
 
 
 def read_claims(raw: bytes, version: TokenVersion) -> AccessToken:
+    """What a payload of version 3 to 5 says. Raises what msgspec does, and :class:`TryRefreshToken`."""
     """The claims of a token of version 3 or newer."""
     ours, every = _decode_claims(raw), _decode_object(raw)
     if any(name not in every for name in version.reserved):

@@ -20,6 +20,7 @@ from tallystick.protocol.token_versions import PROTECTED_FIELD
 from tallystick.service import wire_tenants as tenants
 from tallystick.service.answers import Answer, Refusal, json_answer, not_found, not_supported, text_answer
 from tallystick.service.apps import Secret, Surroundings, check_address
+from tallystick.service.predecessor import Predecessor
 from tallystick.service.registry import Registry
 from tallystick.service.requests import Handler, Observe, Request, Service
 from tallystick.service.routing import Place, Router
@@ -60,7 +61,14 @@ class CoreApp:
         observe: Observe | None = None,
         new_private_key: Callable[[str], bytes] = new_private_key,
     ) -> None:
-        around = Surroundings(secret, clock or system_clock, entropy or random.token_bytes, new_private_key)
+        around = Surroundings(
+            secret,
+            clock or system_clock,
+            entropy or random.token_bytes,
+            new_private_key,
+            Predecessor(settings.former_core_jwks),
+        )
+        self._predecessor = around.predecessor
         self._store = store
         self._settings = settings
         self._registry = Registry(store, settings, around)
@@ -69,10 +77,12 @@ class CoreApp:
 
     async def open(self) -> None:
         """Connect to the store, and see that there are keys. Raises :class:`GeneralError` where that fails."""
+        await self._predecessor.open()
         await self._store.open()
 
     async def close(self) -> None:
         """Let go of the store."""
+        await self._predecessor.close()
         await self._registry.close()
         await self._store.close()
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from tallystick.calls import Flow
-from tallystick.config import Retirement, milliseconds
+from tallystick.config import PUBLIC, Retirement, milliseconds
 from tallystick.deployment import Deployment, make_deployment
 from tallystick.errors import TryRefreshToken
 from tallystick.flows import open_token, signing_key
 from tallystick.protocol.access_token import AccessToken, UnknownKey, malformed
 from tallystick.protocol.derivation import DerivedKeys
+from tallystick.protocol.foreign_tokens import open_foreign_access_token
 from tallystick.protocol.keyring import SigningKey
 from tallystick.protocol.rotation import Rule
 from tallystick.protocol.token_versions import (
@@ -27,6 +28,7 @@ from tallystick.protocol.token_versions import (
     open_any_access_token,
 )
 from tallystick.service.answers import Refusal, wrong_key
+from tallystick.service.predecessor import Predecessor
 from tallystick.service.settings import CoreSettings, config_for
 from tallystick.service.versions import Cdi, Negotiation
 from tallystick.service.wire import write_key, write_key_info
@@ -48,6 +50,7 @@ class Surroundings:
     clock: Callable[[], int]
     entropy: Callable[[int], bytes]
     new_private_key: Callable[[str], bytes]
+    predecessor: Predecessor
 
 
 class App:
@@ -72,6 +75,8 @@ class App:
         self._variants: dict[tuple[int, bool, bool | None], Deployment] = {}
         self._api_keys = tuple(key.encode() for key in self._accepted_keys())
         self._public_keys: dict[str, str] = {}
+        # The former core's tokens do not say which app's they are, so they are good for one alone.
+        self.predecessor = around.predecessor if app_id == PUBLIC else Predecessor(None)
 
     # Who may call
 
@@ -96,7 +101,7 @@ class App:
 
     def deployment_as(self, opened: Opened) -> Deployment:
         """The deployment that makes another token of the same kind."""
-        return self._variant(opened.version, False, opened.key.is_static)
+        return self._variant(opened.version, False, opened.key is not None and opened.key.is_static)
 
     def _variant(self, version: TokenVersion, at_refresh: bool, static_key: bool | None) -> Deployment:
         name = (version.number, at_refresh, static_key)
@@ -141,7 +146,7 @@ class App:
         if key is not None:
             token = keys.open(text, secrets, now)
             return Opened(token, V5, key) if isinstance(token, AccessToken) else token
-        opened = open_any_access_token(text, keys.ring, secrets, now)
+        opened = self._open_expired(text, secrets, now)
         if isinstance(opened, Opened):
             check_unexpired(opened.token, now)
         return opened
@@ -149,7 +154,12 @@ class App:
     def _open_expired(self, text: object, secrets: Sequence[DerivedKeys], now: int) -> Opened | UnknownKey:
         if type(text) is not str:
             raise malformed()
-        return open_any_access_token(text, self.deployment.keys.ring, secrets, now)
+        try:
+            return open_any_access_token(text, self.deployment.keys.ring, secrets, now)
+        except TryRefreshToken:
+            if not self.predecessor.keys:
+                raise
+            return Opened(open_foreign_access_token(text, self.predecessor.keys), V5, None)
 
     # Keys, as clients before 2.21 are told of them
 

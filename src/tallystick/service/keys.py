@@ -34,7 +34,9 @@ def _load_jwks(app: App) -> Flow[Json]:
     now = d.clock()
     yield from signing_key(d, now)
     yield from signing_key(d, now, is_static=True)
-    return d.keys.ring.jwks(now)
+    jwks = d.keys.ring.jwks(now)
+    jwks["keys"] += app.predecessor.published
+    return jwks
 
 
 def make_jwt(request: Request) -> Flow[Json]:

@@ -87,11 +87,13 @@ class Router:
     def __init__(self, base_path: str) -> None:
         self._base = base_path.lower()
         self._plain = {
-            self._base + path + slash: Place(endpoint, PUBLIC, PUBLIC)
+            self._base + prefix + path + slash: Place(endpoint, PUBLIC, PUBLIC)
             for path, endpoint in _BY_PATH.items()
+            for prefix in ("", f"/{PUBLIC}")
             for slash in ("", "/")
-            if path + slash != "//"
+            if path != "/"
         }
+        self._plain[self._base + "/"] = Place(_BY_PATH["/"], PUBLIC, PUBLIC)
         if self._base:
             self._plain[self._base] = Place(_BY_PATH["/"], PUBLIC, PUBLIC)
 

@@ -71,7 +71,7 @@ def check(app: App, asked: wire.Verification) -> Flow[FoundSession]:
     """Verify an access token as before CDI 5.6: its first use after a refresh is written down, and it is replaced."""
     opened = yield from _open(app, asked)
     token = opened.token
-    if token.parent_hash1 is None and not _asks_store(app, asked):
+    if (token.parent_hash1 is None or opened.key is None) and not _asks_store(app, asked):
         return issuing.find(token, token.jwt_payload)
     found = yield from flows.verify_in_store(app.deployment_as(opened), token, app.deployment.clock())
     if found.access_token is not None:

@@ -220,6 +220,14 @@ class CoreSettings:
         "Whether clients of CDI before 2.21 ask the store at each verification; later clients choose.",
         scope=Scope.APP,
     )
+    former_core_jwks: str | None = _setting(
+        None,
+        Text(),
+        Group.TOKENS,
+        "The core that this one takes over from, by the URL of its /.well-known/jwks.json or a file of that: "
+        "its access tokens are accepted until they expire.",
+        is_ours=True,
+    )
     max_session_data_bytes: int = _setting(
         65_536,
         Whole(2, 16 * 1024 * 1024),

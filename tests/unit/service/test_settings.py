@@ -53,6 +53,7 @@ DEFAULTS = {
     "migrate": True,
     "absolute_lifetime": None,
     "max_session_data_bytes": 65_536,
+    "former_core_jwks": None,
     "workers": 1,
     "max_waiting_requests": 1000,
     "store_timeout": 3,
