@@ -50,6 +50,8 @@ class CoreKeys:
 
     verified: VerifiedCoreTokens
     read_at: int | None = None
+    looked_at: int | None = None
+    """When somebody last looked for new ones, with success or without."""
     fresh_until: int = 0
     renewing_since: int | None = None
     renewal: object = None
@@ -69,14 +71,14 @@ class CoreKeys:
 
     def want_renewal(self, now: int) -> bool:
         """Whether somebody should look for new keys, and nobody does."""
-        if self.read_at is not None and self.read_at <= now < self.fresh_until:
+        if self.looked_at is not None and self.looked_at <= now < self.fresh_until:
             return False
         return self.renewing_since is None or not 0 <= now - self.renewing_since < LONGEST_RENEWAL
 
     def end_renewal(self, now: int) -> None:
         """Whoever looked for new keys is back; if without any, the old ones serve for a while."""
         self.renewing_since, self.renewal = None, None
-        self.fresh_until = max(self.fresh_until, now + SHORTEST_FRESH)
+        self.looked_at, self.fresh_until = now, max(self.fresh_until, now + SHORTEST_FRESH)
 
     def were_just_read(self, now: int) -> bool:
         """Whether it is too soon to look again for a key that is not there."""
@@ -86,7 +88,7 @@ class CoreKeys:
         """Go on with these keys. If they are the same, what they have verified is still good."""
         fresh = LONGEST_FRESH if max_age is None else max_age * 1000
         self.fresh_until = now + min(max(fresh, SHORTEST_FRESH), LONGEST_FRESH)
-        self.read_at = now
+        self.read_at = self.looked_at = now
         if keys.document != self.verified.keys.document:
             self.verified = VerifiedCoreTokens(keys, self.verified.capacity)
 

@@ -73,7 +73,7 @@ def create(
     user, tenant = given.check_user_id(user_id), given.check_tenant_id(tenant_id)
     payload = given.check_jwt_payload(jwt_payload)
     data = given.check_session_data(session_data, d.config.max_session_data_bytes)
-    check_fits(user, _UUID, tenant, payload, longest_anti_csrf=len(_UUID))
+    check_fits(user, f"{_UUID}_{tenant}", tenant, payload, longest_anti_csrf=len(_UUID))
     if enable_anti_csrf and d.config.anti_csrf is not AntiCsrf.VIA_TOKEN:
         raise BadInput(
             "with a core, enable_anti_csrf needs anti_csrf=AntiCsrf.VIA_TOKEN in the settings: each refresh has to say "

@@ -60,6 +60,7 @@ def test_what_is_left_out_exists():
 
 def test_a_core_that_is_broken_is_503_and_signs_nobody_out(browser, board, core_url, clock):
     browser.sign_in("ada")
+    browser.get("/me")
     board.broken.add(core_url)
     assert browser.get("/me").json["user"] == "ada"
     clock.advance(HOUR)

@@ -57,8 +57,8 @@ class Attempt:
 
     @property
     def connect_seconds(self) -> float:
-        """How much of it for the connection."""
-        return min(self.seconds, CONNECT_SECONDS)
+        """How much of it for the connection. Less than the whole, so that it is seen which of the two did not come."""
+        return min(self.seconds / 2, CONNECT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
