@@ -12,9 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from logging import getLogger
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as new_ec_key
@@ -28,6 +29,7 @@ from tallystick.config import Config, Settings
 from tallystick.core_deployment import CoreDeployment, make_core_deployment
 from tallystick.deployment import Deployment, make_deployment
 from tallystick.errors import GeneralError, SessionError, TokenTheftDetected
+from tallystick.feeds import AsyncFeed, SyncFeed
 from tallystick.repertoire import Repertoire
 from tallystick.storage.interface import AsyncCore, AsyncSessionStore, Core, SessionStore
 from tallystick.storage.opening import (
@@ -57,6 +59,13 @@ def system_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+steady_clock: Callable[[], float] = (
+    # It goes on while the machine is suspended, which Python's own steady clock does not.
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""Seconds since some moment; it never jumps."""
+
+
 def new_private_key(algorithm: str) -> bytes:
     """A new private key as PKCS #8 DER."""
     key: RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
@@ -84,6 +93,7 @@ def deploy(
         clock=clock or system_clock,
         entropy=entropy or secrets.token_bytes,
         new_private_key=new_private_key,
+        steady=steady_clock,
     )
 
 
@@ -153,6 +163,49 @@ def open_async_place(
     if place.is_core:
         return open_async_core(str(url), place.deployment.config, place.api_key)
     return open_async_store(url, migrate=migrate)
+
+
+def open_feed(
+    place: Place, url: str | Engine | SessionStore, migrate: bool | None, store: SessionStore | Core
+) -> SyncFeed | None:
+    """The feed of endings, if the settings want it; it starts when it is first needed. From a URL it has connections of
+    its own, so that it need not wait for those of a busy app."""
+
+    def make_store() -> tuple[SessionStore, bool]:
+        return (open_store(url, migrate=migrate), True) if _is_elsewhere(url) else (cast("SessionStore", store), False)
+
+    deployment = _of_feed(place)
+    return None if deployment is None or deployment.view is None else SyncFeed(deployment, deployment.view, make_store)
+
+
+def open_async_feed(
+    place: Place, url: str | AsyncEngine | AsyncSessionStore, migrate: bool | None, store: AsyncSessionStore | AsyncCore
+) -> AsyncFeed | None:
+    """The same for asynchronous code."""
+
+    def make_store() -> tuple[AsyncSessionStore, bool]:
+        if _is_elsewhere(url):
+            return open_async_store(url, migrate=migrate), True
+        return cast("AsyncSessionStore", store), False
+
+    deployment = _of_feed(place)
+    return None if deployment is None or deployment.view is None else AsyncFeed(deployment, deployment.view, make_store)
+
+
+def _of_feed(place: Place) -> Deployment | None:
+    if isinstance(place.deployment, Deployment):
+        return place.deployment
+    if place.deployment.config.instant_revocation:
+        raise GeneralError(
+            "instant_revocation needs a store; where a core keeps the sessions, use check_database or a shorter "
+            "access_token_validity",
+            reason="bad_config",
+        )
+    return None
+
+
+def _is_elsewhere(url: object) -> bool:
+    return isinstance(url, str) and not is_ephemeral(url)
 
 
 def find_secret(url: object) -> Secret:

@@ -68,7 +68,7 @@ class SyncNotifier(Notifier):
 
     def __init__(self, handler: TheftHandler | None) -> None:
         super().__init__(handler)
-        if _is_async(handler):
+        if is_async(handler):
             raise GeneralError(
                 "on_token_theft is a coroutine function, which Sessions cannot await: pass a plain one",
                 reason="bad_config",
@@ -83,7 +83,7 @@ class AsyncNotifier(Notifier):
         self._running: set[Task[None]] = set()  # the loop itself holds tasks only weakly
 
     def _start(self, handler: TheftHandler, event: TheftEvent) -> None:
-        if not _is_async(handler):
+        if not is_async(handler):
             super()._start(handler, event)
             return
         from asyncio import create_task  # noqa: PLC0415 - synchronous programs load no event loop
@@ -103,6 +103,7 @@ class AsyncNotifier(Notifier):
             self._free.release()
 
 
-def _is_async(handler: object) -> bool:
+def is_async(handler: object) -> bool:
+    """Tell whether calling it gives a coroutine."""
     call = getattr(handler, "__call__", None)  # noqa: B004 - an object's own method, which may be async
     return iscoroutinefunction(handler) or iscoroutinefunction(call)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from tallystick import claiming
 from tallystick.calls import Flow, run, settle
 from tallystick.claiming import choose_verify_alone
-from tallystick.config import PUBLIC, Config, Settings
-from tallystick.edges import DEFAULT_URL, Secret, find_place, open_place, report
+from tallystick.config import PUBLIC, Config, FeedSilence, Settings
+from tallystick.edges import DEFAULT_URL, Secret, find_place, open_feed, open_place, report
 from tallystick.errors import SessionError, TokenTheftDetected
+from tallystick.feeds import SyncFeed
 from tallystick.notices import SyncNotifier, TheftHandler
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_validators
 from tallystick.storage.interface import SessionStore
+from tallystick.telling import EndHandler, follow_endings
 from tallystick.types import (
     OMITTED,
     ClaimValidationError,
@@ -53,6 +55,9 @@ class Sessions:
     ``on_token_theft``
         Called once with each :class:`TheftEvent`: in a thread of its own, or, if it is a coroutine function (which only
         AsyncSessions takes), as a task. The client never waits for it, and what it raises is logged.
+    ``on_session_end``
+        Called with the :class:`Ending` of each session that is revoked, replaced, evicted or stolen, one after another,
+        in each process that has a handler; likewise. Needs ``instant_revocation``, by which it comes.
     ``claim_validators``
         Conditions on the claims of every session, checked by :meth:`get_session`.
     ``api_key``
@@ -74,6 +79,7 @@ class Sessions:
         clock: Callable[[], int] | None = None,
         entropy: Callable[[int], bytes] | None = None,
         on_token_theft: TheftHandler | None = None,
+        on_session_end: EndHandler | None = None,
         claim_validators: Sequence[SessionClaimValidator] = (),
         api_key: str | None = None,
         **settings: Unpack[Settings],
@@ -90,6 +96,8 @@ class Sessions:
         self._flows, self._deployment = place.flows, place.deployment
         self._claim_validators = check_validators(claim_validators, "claim_validators")
         self._store = open_place(place, url, migrate)
+        self._feed = open_feed(place, url, migrate, self._store)
+        follow_endings(self._feed, on_session_end, may_be_async=False)
         self._thefts = SyncNotifier(on_token_theft)
         self.verify_alone = choose_verify_alone(self._flows, self._deployment, self._claim_validators)
         """For :mod:`tallystick.transport`: what :meth:`get_session` gives where nobody has to be asked."""
@@ -137,6 +145,7 @@ class Sessions:
         *,
         check_database: bool = False,
         override_global_claim_validators: OverrideValidators | None = None,
+        on_feed_silence: FeedSilence | None = None,
     ) -> FoundSession:
         """Verify an access token; usually without asking the store.
 
@@ -144,7 +153,8 @@ class Sessions:
         session was created with one. ``id_refresh_token`` None or "" means that the client has no session; omitted,
         it is not looked at. ``check_database`` asks the store whether the session still is, and for its present
         payload. Then ``claim_validators`` are checked, or those that ``override_global_claim_validators`` makes of them
-        and the :class:`SessionInfo`; claims that are missing or too old are fetched first.
+        and the :class:`SessionInfo`; claims that are missing or too old are fetched first. ``on_feed_silence`` is the
+        setting of that name, for this verification.
 
         Raises :class:`TryRefreshToken` where the token is missing, expired or not good, or the anti-CSRF check fails;
         :class:`Unauthorised` where there is no such session; :class:`InvalidClaims` where its claims do not do.
@@ -153,6 +163,8 @@ class Sessions:
             found = self.verify_alone(access_token, anti_csrf_token, id_refresh_token, do_anti_csrf_check)
             if found is not None:
                 return found
+        if self._feed is not None:
+            self._feed.ensure()
         verification = self._flows.verify(
             self._deployment,
             access_token,
@@ -160,6 +172,7 @@ class Sessions:
             id_refresh_token,
             do_anti_csrf_check=do_anti_csrf_check,
             check_database=check_database,
+            on_feed_silence=on_feed_silence,
         )
         return self._run(
             claiming.verify(
@@ -316,6 +329,11 @@ class Sessions:
         return self._run(self._flows.purge(self._deployment))
 
     @property
+    def feed(self) -> SyncFeed | None:
+        """The feed of endings: its ``state``, and ``listen``. None without ``instant_revocation``."""
+        return self._feed
+
+    @property
     def config(self) -> Config:
         """The settings."""
         return self._deployment.config
@@ -324,10 +342,14 @@ class Sessions:
         """Connect to the store, check its schema and have a signing key ready. Without it, the first call does so."""
         self._store.open()
         self._run(self._flows.prepare(self._deployment))
+        if self._feed is not None:
+            self._feed.ensure()
         return self
 
     def close(self) -> None:
         """Let go of the store's connections. The app's own engine is left alone."""
+        if self._feed is not None:
+            self._feed.close()
         settle(self._flows.running(self._deployment))
         self._store.close()
 

@@ -89,11 +89,11 @@ def use(line, racer):
 
 
 def delete(line, _racer):
-    return "public", [f"h{line}"]
+    return "public", [f"h{line}"], CAUSE
 
 
 def steal(line, racer):
-    return (make_theft(session_handle=f"h{line}", presented_generation=racer),)
+    return (make_theft(session_handle=f"h{line}", presented_generation=racer), CAUSE)
 
 
 @pytest.mark.parametrize(

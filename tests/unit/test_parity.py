@@ -74,6 +74,7 @@ def test_the_defaults_of_get_session_are_those_of_the_interface():
         "id_refresh_token",
         "check_database",
         "override_global_claim_validators",
+        "on_feed_silence",
     ]
     assert parameters["do_anti_csrf_check"].default is True
     assert parameters["check_database"].default is False

@@ -66,11 +66,14 @@ class RevocationView:
         """By handle: that it has ended, or the digest of the payload that it has now."""
         self._batches: deque[tuple[float, list[str]]] = deque()
 
-    def apply(self, endings: Iterable[Ending], now: float) -> None:
-        """Take in what the log says."""
+    def apply(self, endings: Iterable[Ending], now: float) -> list[Ending]:
+        """Take in what the log says. The sessions that have ended, of those that were not known to have."""
         handles: list[str] = []
+        ended: list[Ending] = []
         for ending in endings:
             if ending.kind != "changed":
+                if self.marks.get(ending.handle) != _ENDED:
+                    ended.append(ending)
                 self.marks[ending.handle] = _ENDED
             elif self.marks.get(ending.handle) != _ENDED:
                 self.marks[ending.handle] = ending.payload_digest or _UNKNOWN_PAYLOAD
@@ -79,6 +82,11 @@ class RevocationView:
             self._batches[-1][1].extend(handles)
         elif handles:
             self._batches.append((now, handles))
+        return ended
+
+    def has_ended(self, handle: str) -> bool:
+        """Whether the log has said that a session is over."""
+        return self.marks.get(handle) == _ENDED
 
     def confirm(self, begun_at: float) -> None:
         """Say that all of the log is in here that was in it at ``begun_at``."""

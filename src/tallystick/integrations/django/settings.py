@@ -13,7 +13,17 @@ from django.core.exceptions import ImproperlyConfigured
 from tallystick.config import Config
 
 NAME: Final = "TALLYSTICK"
-FACADE_NAMES: Final = ("url", "secret", "migrate", "clock", "entropy", "on_token_theft", "claim_validators", "api_key")
+FACADE_NAMES: Final = (
+    "url",
+    "secret",
+    "migrate",
+    "clock",
+    "entropy",
+    "on_token_theft",
+    "on_session_end",
+    "claim_validators",
+    "api_key",
+)
 _NAMES: Final = (*FACADE_NAMES, *(field.name for field in fields(Config)))
 
 

@@ -1,0 +1,261 @@
+"""Following the log of endings: a thread in synchronous programs, a task in asynchronous ones.
+
+Each is started when it is first needed. Both run the same sequence: read the log, say when that was begun, wait until
+there may be more. The reading alone makes the view count as news, never that somebody was told of something; so a bell
+that is cut off costs time and no safety.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from logging import getLogger
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from tallystick.calls import Call, drive, drive_async
+from tallystick.deployment import Deployment
+from tallystick.protocol.revocation import NEVER, RevocationView
+from tallystick.storage.interface import AsyncSessionStore, SessionStore
+from tallystick.types import Ending, EndingsPage
+
+if TYPE_CHECKING:
+    import asyncio
+
+Listener: TypeAlias = Callable[[Ending], object]
+
+PAGE: Final = 5000
+STUCK_SECONDS: Final = 10
+"""How long a look at the log may take. A line that was cut without a word would be waited for for ever."""
+
+_logger = getLogger("tallystick")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """How the feed of endings is."""
+
+    is_fresh: bool
+    """Whether access tokens are accepted without asking the store."""
+    age: float | None
+    """How many seconds ago the last look at the log was begun that came to an end; None: there was none."""
+    endings: int
+    """How many sessions are known whose access tokens may be out and do not hold any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Let some time pass."""
+
+    seconds: float
+
+
+class Feed:
+    """What thread and task have in common."""
+
+    def __init__(self, deployment: Deployment, view: RevocationView) -> None:
+        self._app_id = deployment.app_id
+        self._view = view
+        self._steady = deployment.steady
+        self._interval = deployment.config.feed_interval.total_seconds()
+        self._lease = deployment.config.feed_lease.total_seconds()
+        self._listeners: set[Listener] = set()
+        self._place: str | None = None
+        self._looked_at = NEVER
+        self._has_failed = False
+
+    @property
+    def state(self) -> FeedState:
+        """How it is, now."""
+        now = self._steady()
+        age = None if self._looked_at == NEVER else now - self._looked_at
+        return FeedState(now <= self._view.fresh_until, age, len(self._view))
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether all that ended longer ago than the lease is known."""
+        return self._steady() <= self._view.fresh_until
+
+    def has_ended(self, handle: str) -> bool:
+        """Whether a session is known to have ended."""
+        return self._view.has_ended(handle)
+
+    def listen(self, listener: Listener) -> Callable[[], object]:
+        """Call ``listener`` with each session that ends from now on, wherever: once, where the feed runs, so it must
+        neither block nor raise. What this returns ends it."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    def _follow(self, is_over: Callable[[], bool], on_news: Callable[[], object]) -> Generator[Call | Rest, Any, None]:
+        while not is_over():
+            begun_at = self._steady()
+            try:
+                while True:
+                    page: EndingsPage = yield Call("read_endings", (self._app_id, self._place, PAGE))
+                    if is_over():
+                        return
+                    self._take(page)
+                    if page.is_last:
+                        break
+                self._confirm(begun_at)
+                on_news()
+                yield Call("wait_for_endings", (self._app_id, self._place, self._interval))
+            except Exception as error:
+                self._report(error)
+                yield Rest(self._interval)
+
+    def _take(self, page: EndingsPage) -> None:
+        ended = self._view.apply(page.endings, self._steady())
+        self._place = page.place
+        if self._looked_at == NEVER:
+            return  # what was over before anybody listened
+        for listener in tuple(self._listeners):
+            for ending in ended:
+                listener(ending)
+
+    def _confirm(self, begun_at: float) -> None:
+        self._view.confirm(begun_at)
+        self._looked_at = begun_at
+        if self._has_failed:
+            self._has_failed = False
+            _logger.warning("the feed of endings goes on")
+
+    def _report(self, error: Exception) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            _logger.warning("the feed of endings is silent: %s", type(error).__name__)
+
+
+class SyncFeed(Feed):
+    """A thread, which does not keep the process from ending. After a fork each process starts one of its own."""
+
+    def __init__(
+        self, deployment: Deployment, view: RevocationView, make_store: Callable[[], tuple[SessionStore, bool]]
+    ) -> None:
+        super().__init__(deployment, view)
+        self._make_store = make_store
+        self._thread: Thread | None = None
+        self._is_over = Event()
+        self._starting = Lock()
+        self._busy_since = NEVER
+        _forget_at_fork(self)
+
+    def ensure(self) -> None:
+        """See that the feed runs. Who has to start it waits until it has caught up, for the lease at the most."""
+        if self.is_fresh or self._is_running():
+            return
+        with self._starting:
+            if self._is_running():
+                return
+            self._is_over.set()  # of one that is stuck
+            is_over, has_news = Event(), Event()
+            self._is_over, self._busy_since = is_over, self._steady()
+            self._thread = Thread(target=self._run, args=(is_over, has_news), name="tallystick-feed", daemon=True)
+            self._thread.start()
+        has_news.wait(self._lease)
+
+    def close(self) -> None:
+        """End it. It is started again where it is needed again."""
+        thread, self._thread = self._thread, None
+        self._is_over.set()
+        self._view.expire()
+        if thread is not None:
+            thread.join(self._interval + 1)
+
+    def forget(self) -> None:
+        """There is no thread, for in a fork there is neither its parent's nor whoever held the lock."""
+        self._thread, self._is_over, self._starting = None, Event(), Lock()
+
+    def _is_running(self) -> bool:
+        is_stuck = self._steady() > self._busy_since + self._interval + STUCK_SECONDS
+        return self._thread is not None and self._thread.is_alive() and not is_stuck
+
+    def _run(self, is_over: Event, has_news: Event) -> None:
+        store, is_own = self._make_store()
+
+        def answer(question: Call | Rest) -> object:
+            if not is_over.is_set():
+                self._busy_since = self._steady()
+            if isinstance(question, Rest):
+                return is_over.wait(question.seconds)
+            return getattr(store, question.method)(*question.args)
+
+        try:
+            drive(self._follow(is_over.is_set, has_news.set), answer)
+        finally:
+            if is_own:
+                store.close()
+
+
+def _forget_at_fork(feed: SyncFeed) -> None:
+    reference = weakref.ref(feed)
+
+    def forget() -> None:
+        feed = reference()
+        if feed is not None:
+            feed.forget()
+
+    os.register_at_fork(after_in_child=forget)
+
+
+class AsyncFeed(Feed):
+    """A task of the event loop in which it is needed."""
+
+    def __init__(
+        self, deployment: Deployment, view: RevocationView, make_store: Callable[[], tuple[AsyncSessionStore, bool]]
+    ) -> None:
+        super().__init__(deployment, view)
+        self._make_store = make_store
+        self._task: asyncio.Task[None] | None = None
+
+    async def ensure(self) -> None:
+        """See :meth:`SyncFeed.ensure`."""
+        if self.is_fresh:
+            return
+        import asyncio  # noqa: PLC0415 - synchronous programs load no event loop
+
+        loop, task = asyncio.get_running_loop(), self._task
+        if task is not None and not task.done() and task.get_loop() is loop:
+            return
+        has_news = asyncio.Event()
+        self._task = loop.create_task(self._run(has_news.set), name="tallystick-feed")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._lease):
+                await has_news.wait()
+
+    async def close(self) -> None:
+        """See :meth:`SyncFeed.close`."""
+        task, self._task = self._task, None
+        self._view.expire()
+        if task is not None and not task.done():
+            import asyncio  # noqa: PLC0415
+
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _run(self, on_news: Callable[[], object]) -> None:
+        import asyncio  # noqa: PLC0415
+
+        store, is_own = self._make_store()
+
+        async def answer(question: Call | Rest) -> object:
+            nonlocal store
+            if isinstance(question, Rest):
+                await asyncio.sleep(question.seconds)
+                return None
+            try:
+                async with asyncio.timeout(self._interval + STUCK_SECONDS):
+                    return await getattr(store, question.method)(*question.args)
+            except TimeoutError:
+                if is_own:
+                    store, _ = self._make_store()  # what hangs on the other one is left to hang
+                raise
+
+        try:
+            await drive_async(self._follow(lambda: False, on_news), answer)
+        finally:
+            if is_own:
+                await store.close()

@@ -1,0 +1,90 @@
+"""What a process makes of an access token by what it knows of endings."""
+
+import pytest
+
+from tallystick.protocol import revocation
+from tallystick.protocol.revocation import FeedVerdict, RevocationView, judge_feed
+from tallystick.types import Ending
+
+KEEPS = 3600.0
+
+
+def ending(handle, kind="revoked", digest=None):
+    return Ending(handle, "user", "public", kind, 0, 0, digest)
+
+
+@pytest.fixture
+def view():
+    made = RevocationView(lease=2, keeps=KEEPS)
+    made.confirm(100)
+    return made
+
+
+def judge(view, handle="h", digest="d", silence="check_store", now=101.0):
+    return judge_feed(view, handle, lambda: digest, silence, now)
+
+
+def test_what_nobody_spoke_of_is_accepted_for_the_lease_and_not_a_moment_longer(view):
+    assert judge(view, now=102.0) is FeedVerdict.ACCEPT
+    assert judge(view, now=102.001) is FeedVerdict.ASK
+
+
+@pytest.mark.parametrize(
+    ("silence", "verdict"),
+    [("check_store", FeedVerdict.ASK), ("refuse", FeedVerdict.SILENT), ("accept", FeedVerdict.ACCEPT)],
+)
+def test_what_silence_means_is_the_app_s_choice(view, silence, verdict):
+    assert judge(view, silence=silence, now=200) is verdict
+    assert judge(RevocationView(lease=2, keeps=KEEPS), silence=silence) is verdict, "and nothing was heard at first"
+
+
+@pytest.mark.parametrize("kind", ["revoked", "sign_in", "theft"])
+@pytest.mark.parametrize("now", [101, 200], ids=["fresh", "silent"])
+@pytest.mark.parametrize("silence", ["check_store", "refuse", "accept"])
+def test_what_has_ended_is_refused_whatever_else_is_known(view, kind, now, silence):
+    assert [one.handle for one in view.apply([ending("h", kind)], 100)] == ["h"]
+    assert judge(view, silence=silence, now=now) is FeedVerdict.ENDED
+    assert view.has_ended("h")
+    assert judge(view, "other") is FeedVerdict.ACCEPT
+
+
+def test_a_changed_payload_is_asked_for_until_the_token_has_it(view):
+    assert view.apply([ending("h", "changed", "new")], 100) == []
+    assert judge(view, digest="old") is FeedVerdict.ASK
+    assert judge(view, digest="new") is FeedVerdict.ACCEPT
+    view.apply([ending("h", "changed")], 100)
+    assert judge(view, digest="new") is FeedVerdict.ASK, "a log that does not say which"
+    assert not view.has_ended("h")
+
+
+def test_an_end_is_the_last_word_and_told_once(view):
+    assert len(view.apply([ending("h", "changed", "d"), ending("h"), ending("h", "changed", "d")], 100)) == 1
+    assert judge(view) is FeedVerdict.ENDED
+    assert view.apply([ending("h")], 101) == []
+
+
+def test_entries_are_forgotten_when_no_access_token_can_be_out_and_not_before(view):
+    view.apply([ending("h")], 100)
+    view.confirm(100 + KEEPS)
+    assert len(view) == 1
+    view.apply([ending("later"), ending("h")], 100 + KEEPS)
+    view.confirm(100 + KEEPS * 1.1)
+    assert len(view) == 2, "it was told of again"
+    view.confirm(100 + 3 * KEEPS)
+    assert len(view) == 0
+    assert judge(view, now=100 + 3 * KEEPS) is FeedVerdict.ACCEPT
+
+
+def test_a_view_that_is_full_is_no_news_until_it_has_room(view, monkeypatch):
+    monkeypatch.setattr(revocation, "FULL", 3)
+    view.apply([ending(f"h{number}") for number in range(3)], 100)
+    view.confirm(101)
+    assert judge(view, "other") is FeedVerdict.ASK
+    view.confirm(100 + 2 * KEEPS)
+    assert judge(view, "other", now=100 + 2 * KEEPS) is FeedVerdict.ACCEPT
+
+
+def test_a_view_can_be_told_to_trust_itself_no_more(view):
+    view.expire()
+    assert judge(view) is FeedVerdict.ASK
+    assert repr(view) == "RevocationView(0)"

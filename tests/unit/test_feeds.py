@@ -1,0 +1,217 @@
+"""The feed of endings through both facades: who hears, how soon, and what silence does."""
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from tallystick import AsyncSessions, GeneralError, Sessions, Unauthorised
+from tallystick.storage.memory import MemoryStore
+from tests.unit.workshop import SECRET
+
+PATIENCE = 10
+QUICK = {"feed_interval": timedelta(milliseconds=20), "feed_lease": timedelta(milliseconds=100)}
+
+
+class Breakable(MemoryStore):
+    """A log that can be out of reach for a while, or hang."""
+
+    is_broken = False
+
+    def read_endings(self, app_id, after, limit):
+        if self.is_broken:
+            raise OSError("out of reach")
+        return super().read_endings(app_id, after, limit)
+
+
+@pytest.fixture
+def store():
+    return Breakable()
+
+
+@pytest.fixture
+def made(facades, store):
+    """Facades on one store, closed at the end."""
+    opened = []
+
+    def make(**settings):
+        sessions = facades.make(store, **{"instant_revocation": True, **QUICK, **settings})
+        opened.append(sessions)
+        sessions.open()
+        return sessions
+
+    yield make
+    for sessions in opened:
+        sessions.close()
+
+
+def refused(sessions, token, **options):
+    """Whether the token is refused, soon."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            sessions.get_session(token, **options)
+        except Unauthorised:
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def is_silent(sessions):
+    # The loop of an asynchronous feed goes on only while something is awaited.
+    deadline = time.monotonic() + PATIENCE
+    while sessions.feed.state.is_fresh and time.monotonic() < deadline:
+        sessions.get_jwks()
+        time.sleep(0.01)
+    return not sessions.feed.state.is_fresh
+
+
+def test_without_it_there_is_no_feed(facades):
+    sessions = facades.make()
+    assert sessions.feed is None
+    created = sessions.create_new_session("ada")
+    sessions.revoke_session(created.session.handle)
+    assert sessions.get_session(created.access_token.token).session.user_id == "ada"
+
+
+@pytest.mark.parametrize("how", ["handle", "user", "sign-in", "by another process"])
+def test_a_session_that_ends_is_refused_without_asking_the_store(made, store, how):
+    sessions, other = made(), made()
+    created = sessions.create_new_session("ada")
+    token = created.access_token.token
+    assert sessions.get_session(token).session.user_id == "ada"
+    match how:
+        case "handle":
+            sessions.revoke_session(created.session.handle)
+        case "user":
+            sessions.revoke_all_sessions_for_user("ada")
+        case "sign-in":
+            sessions.create_new_session("ada", replaces=token)
+        case _:
+            other.revoke_session(created.session.handle)
+    assert refused(sessions, token)
+    assert refused(other, token)
+    assert sessions.feed.has_ended(created.session.handle)
+
+
+def test_a_role_that_is_taken_away_is_gone_at_once_and_the_new_token_costs_no_more(made):
+    sessions = made()
+    created = sessions.create_new_session("ada", {"role": "admin"})
+    token = created.access_token.token
+    sessions.update_jwt_payload(created.session.handle, {"role": "user"})
+    deadline = time.monotonic() + PATIENCE
+    while (found := sessions.get_session(token)).session.jwt_payload == {"role": "admin"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert found.session.jwt_payload == {"role": "user"}
+    assert sessions.get_session(found.access_token.token).access_token is None
+
+
+def test_where_the_log_is_out_of_reach_the_store_is_asked(made, store, caplog):
+    sessions = made()
+    created = sessions.create_new_session("ada")
+    assert sessions.feed.state.is_fresh
+    with caplog.at_level(logging.WARNING, "tallystick"):
+        store.is_broken = True
+        assert is_silent(sessions)
+        assert sessions.get_session(created.access_token.token).session.user_id == "ada"
+        sessions.revoke_session(created.session.handle)
+        with pytest.raises(Unauthorised):
+            sessions.get_session(created.access_token.token)
+        store.is_broken = False
+        deadline = time.monotonic() + PATIENCE
+        while not sessions.feed.state.is_fresh:
+            sessions.get_jwks()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    told = [record.message for record in caplog.records if "feed" in record.message]
+    assert told == ["the feed of endings is silent: OSError", "the feed of endings goes on"]
+
+
+def test_or_everything_is_refused_or_accepted_globally_or_at_one_place(made, store):
+    sessions = made(on_feed_silence="refuse")
+    created = sessions.create_new_session("ada")
+    store.is_broken = True
+    assert is_silent(sessions)
+    token = created.access_token.token
+    with pytest.raises(GeneralError) as silent:
+        sessions.get_session(token)
+    assert silent.value.reason == "feed_silent"
+    assert sessions.get_session(token, on_feed_silence="check_store").session.user_id == "ada"
+    sessions.revoke_session(created.session.handle)
+    assert sessions.get_session(token, on_feed_silence="accept").session.user_id == "ada"
+    with pytest.raises(Unauthorised):
+        sessions.get_session(token, on_feed_silence="check_store")
+
+
+def test_the_app_is_told_of_each_end_in_order_and_of_none_that_was_before(facades, made):
+    told = []
+
+    def plain(ending):
+        told.append((ending.handle, ending.kind, ending.user_id))
+        if len(told) == 1:
+            raise ValueError("the app's own fault")
+
+    async def coroutine(ending):
+        plain(ending)
+
+    before = made()
+    before.revoke_session(before.create_new_session("ada").session.handle)
+    sessions = made(on_session_end=coroutine if facades.kind == "async" else plain)
+    handles = [sessions.create_new_session(f"user-{number}").session.handle for number in range(20)]
+    for handle in handles:
+        before.revoke_session(handle)
+    deadline = time.monotonic() + PATIENCE
+    while len(told) < 20 and time.monotonic() < deadline:
+        sessions.get_jwks()
+        time.sleep(0.01)
+    assert told == [(handle, "revoked", f"user-{number}") for number, handle in enumerate(handles)]
+
+
+def test_a_handler_that_would_never_be_told_is_refused(facades):
+    for settings in ({"on_session_end": print}, {"on_session_end": "mail", "instant_revocation": True}):
+        with pytest.raises(GeneralError) as refusal:
+            facades.make(**settings)
+        assert refusal.value.reason == "bad_config"
+
+
+def test_a_coroutine_function_is_no_handler_of_synchronous_code():
+    async def handler(ending): ...
+
+    with pytest.raises(GeneralError, match="coroutine"):
+        Sessions("memory://", secret=SECRET, on_session_end=handler, instant_revocation=True)
+
+
+@pytest.mark.parametrize("facade", [Sessions, AsyncSessions])
+def test_a_core_s_sessions_cannot_be_followed(facade):
+    with pytest.raises(GeneralError, match="instant_revocation"):
+        facade("http://127.0.0.1:1", instant_revocation=True)
+
+
+def test_a_look_that_hangs_is_given_up_and_another_thread_takes_over(monkeypatch):
+    monkeypatch.setattr("tallystick.feeds.STUCK_SECONDS", 0.2)
+    hang = threading.Event()
+
+    class Hanging(MemoryStore):
+        looks = 0
+
+        def read_endings(self, app_id, after, limit):
+            self.looks += 1
+            if self.looks == 2:
+                hang.wait()
+            return super().read_endings(app_id, after, limit)
+
+    store = Hanging()
+    with Sessions(store, secret=SECRET, algorithm="EdDSA", instant_revocation=True, **QUICK) as sessions:
+        created = sessions.create_new_session("ada")
+        sessions.revoke_session(created.session.handle)
+        deadline = time.monotonic() + PATIENCE
+        while not sessions.feed.has_ended(created.session.handle):
+            with suppress(Unauthorised):
+                sessions.get_session(created.access_token.token)
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        hang.set()
