@@ -73,7 +73,7 @@ def _change(config: TenantConfig, asked: tenants.TenantRequest) -> TenantConfig:
 async def remove_app(request: Request) -> Json:
     """``POST /recipe/multitenancy/app/remove``."""
     _check_base(request)
-    app_id = tenants.read_app_removal(request.json()).strip().lower()
+    app_id = check_id(tenants.read_app_removal(request.json()), "appId")
     if app_id == PUBLIC:
         raise Refusal(403, "Cannot delete public app")
     registry = request.service.registry
@@ -86,7 +86,7 @@ async def remove_tenant(request: Request) -> Json:
     """``POST /recipe/multitenancy/tenant/remove``."""
     if request.tenant_id != PUBLIC:
         raise Refusal(403, "Only the public tenantId is allowed to delete a tenant")
-    tenant_id = tenants.read_tenant_removal(request.json()).strip().lower()
+    tenant_id = check_id(tenants.read_tenant_removal(request.json()), "tenantId")
     if tenant_id == PUBLIC:
         raise Refusal(403, "Cannot delete public tenant, use remove app API instead")
     return tenants.write_removal(did_exist=await request.service.registry.delete(request.app.app_id, tenant_id))
