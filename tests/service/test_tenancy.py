@@ -309,3 +309,12 @@ async def test_a_store_that_keeps_no_tenants_has_the_public_app_alone(core):
     refused = await alone.ask("PUT", "/recipe/multitenancy/app/v2", {"appId": "app1"})
     assert (refused.status_code, "keeps no apps" in refused.text) == (400, True)
     assert (await alone.ask("GET", "/appid-app1/telemetry")).status_code == 400
+
+
+async def test_a_purge_is_of_all_apps(core):
+    await make_app(core, refresh_token_validity=120)
+    kept = await core.create()
+    await core.create(prefix="/appid-app1")
+    core.clock.advance(timedelta(hours=3))
+    assert await core.app.purge() == 1
+    assert (await core.get("/recipe/session", sessionHandle=kept["session"]["handle"]))["status"] == "OK"
