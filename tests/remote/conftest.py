@@ -31,7 +31,7 @@ def facades(request, clock, board) -> Iterator[RemoteFacades]:
 
 @pytest.fixture
 def sessions(facades):
-    return facades.make()
+    return facades.make(tenants=["t1"])
 
 
 @pytest.fixture

@@ -5,14 +5,7 @@ from tests.unit import test_claims, test_facades, test_thefts
 _OF_A_STORE = "is about a store that the test looks into, or breaks"
 _NOT_OVER_CDI = "the interface has no words for it"
 
-_TENANT = "needs a tenant that the core has"
-
 EXCEPT = {
-    "test_create_puts_a_tenant_into_session_handle_and_token": _TENANT,
-    "test_all_sessions_of_a_user_are_listed_oldest_first_and_revoked_by_tenant_or_all": _TENANT,
-    "test_refresh_gives_new_tokens_for_the_same_session": _TENANT,
-    "test_a_handler_that_raises_changes_nothing_and_is_logged": _TENANT,
-    "test_handlers_that_hang_hold_up_nobody_and_are_bounded": _TENANT,
     "test_get_checks_anti_csrf_only_if_the_session_was_created_with_it": "needs a setting, see test_core.py",
     "test_get_refuses_every_other_token": "needs a setting, see test_core.py",
     "test_refresh_checks_a_given_anti_csrf_token_only": "a core always checks it, see test_core.py",
@@ -38,6 +31,8 @@ EXCEPT = {
     "test_what_the_settings_forbid_is_kept_nowhere": _NOT_OVER_CDI,
     "test_what_a_client_says_of_itself_is_cut_to_what_is_safe": _NOT_OVER_CDI,
     "test_the_handler_is_called_once_with_the_event": "events have less in them, see test_core.py",
+    "test_a_handler_that_raises_changes_nothing_and_is_logged": "makes a facade whose core has not the tenant",
+    "test_handlers_that_hang_hold_up_nobody_and_are_bounded": "makes a facade whose core has not the tenant",
 }
 """Which not, and why."""
 
