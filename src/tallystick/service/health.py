@@ -63,6 +63,7 @@ class StoreHealth:
         self._looked_at = 0.0
         self._opening: asyncio.Task[None] | None = None
         self._running: asyncio.Future[None] | None = None
+        self._is_first = True
         self.is_open = False
 
     async def start(self) -> None:
@@ -73,6 +74,7 @@ class StoreHealth:
         if done:
             await self._opening
         else:
+            self._is_first = False  # now it listens: what is wrong with the store is for the operator to see and change
             _logger.warning("the store has not answered yet; going on to try")
 
     async def stop(self) -> None:
@@ -116,8 +118,10 @@ class StoreHealth:
                 break
             except Exception as error:
                 if not _may_pass(error):
-                    raise
-                if self._state == STARTING:
+                    if self._is_first:
+                        raise
+                    _logger.error("the store cannot be used; going on to try", exc_info=error)
+                elif self._state == STARTING:
                     _logger.warning("the store cannot be reached; going on to try", exc_info=error)
                 self._state = STORE_FAILED
             # Not all instances at once, when the store comes back.
