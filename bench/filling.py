@@ -36,6 +36,9 @@ _SELECT = (
 )
 
 
+_UUID_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+
+
 def handle_of(number: int) -> str:
     return str(UUID(_md5(f"{number}")))
 
@@ -156,7 +159,7 @@ def _fill_server(url: str, low: int, high: int, size: int, end: int) -> None:
         source = f"generate_series({low}, {high}) AS i"
     else:
         made = {
-            "handle": "CAST(CAST(MD5(seq) AS UUID) AS CHAR)",
+            "handle": f"CONCAT_WS('-', {', '.join(f'SUBSTR(MD5(seq), {at}, {length})' for at, length in _UUID_PARTS)})",
             "moment": f"MOD(seq, {MOMENTS})",
             "user": f"CONCAT('user-', MOD(seq, {users}))",
             "line": "MD5(CONCAT('l', seq))",

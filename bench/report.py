@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contenders import Contender
 
 TITLE = "Verification"
-ORDER = ("Verification", "Requests", "Memory", "Storing", "Scale", "Service", "Revocation")
+ORDER = ("Verification", "Requests", "Memory", "Storing", "Scale", "Faults", "Service", "Revocation")
 """The titles of all sections, as they stand in RESULTS.md."""
 MEASURED = ("tallystick", "supertokens-python", "PyJWT", "joserfc", "cryptography", "msgspec")
 

@@ -14,7 +14,7 @@ import redis
 
 from tests.servers import missing, pick_free_port
 
-START_SECONDS = 30
+START_SECONDS = 60
 STOP_SECONDS = 15
 START_ATTEMPTS = 5
 CLUSTER_NODES = 6
@@ -32,8 +32,10 @@ def find_redis_programs() -> tuple[str, str]:
 class RedisServer:
     """A running server."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, password: str) -> None:
-        self.process, self.port, self.password = process, port, password
+    def __init__(self, command: list[str], log: Path, port: int, password: str) -> None:
+        self._command, self._log = command, log
+        self.port, self.password = port, password
+        self._spawn()
 
     @property
     def url(self) -> str:
@@ -41,6 +43,23 @@ class RedisServer:
 
     def client(self) -> "redis.Redis":
         return redis.Redis(host="127.0.0.1", port=self.port, password=self.password)
+
+    def kill(self) -> None:
+        """As if the power had failed."""
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
+
+    def restart(self) -> None:
+        """At the port and with the files that it had."""
+        self._spawn()
+        if not _answers_in_time(self):
+            raise RuntimeError(f"Redis did not start again:\n{self._log.read_text()[-4000:]}")
+
+    def _spawn(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
 
     def stop(self) -> None:
         self.process.terminate()
@@ -65,17 +84,28 @@ def run_redis(*options: str) -> Iterator[RedisServer]:
 @contextmanager
 def run_redis_cluster() -> Iterator[str]:
     """Start six nodes, three of them replicas; yield the cluster's URL."""
+    with run_redis_cluster_nodes() as nodes:
+        yield cluster_url(nodes)
+
+
+@contextmanager
+def run_redis_cluster_nodes(*options: str) -> Iterator[list[RedisServer]]:
+    """The same; the nodes, of which the first three are masters."""
     with _home() as home, contextlib.ExitStack() as stack:
         password = secrets.token_hex(16)
         nodes: list[RedisServer] = []
         for number in range(CLUSTER_NODES):
             folder = home / str(number)
             folder.mkdir()
-            node = start_redis(folder, password, "--cluster-enabled", "yes", "--masterauth", password)
+            node = start_redis(folder, password, "--cluster-enabled", "yes", "--masterauth", password, *options)
             stack.callback(node.stop)
             nodes.append(node)
         _join(nodes)
-        yield nodes[0].url.replace("redis://", "redis+cluster://").removesuffix("/0")
+        yield nodes
+
+
+def cluster_url(nodes: list[RedisServer]) -> str:
+    return nodes[0].url.replace("redis://", "redis+cluster://").removesuffix("/0")
 
 
 def empty_redis(url: str) -> None:
@@ -95,11 +125,7 @@ def start_redis(home: Path, password: str, *options: str) -> RedisServer:
         port = _pick_port()
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--requirepass", password, "--dir", str(home)]
         command += ["--save", "", "--daemonize", "no", *options]
-        with (home / "log").open("ab") as log:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        server = RedisServer(process, port, password)
+        server = RedisServer(command, home / "log", port, password)
         if _answers_in_time(server):
             return server
         server.stop()
@@ -126,10 +152,12 @@ def _knows_of(node: RedisServer) -> int:
     with node.client() as client:
         info = client.execute_command("CLUSTER INFO")
         lines = info.decode() if isinstance(info, bytes) else "\n".join(f"{k}:{v}" for k, v in info.items())
-        nodes = client.execute_command("CLUSTER NODES")
-        text = nodes.decode() if isinstance(nodes, bytes) else str(nodes)
-    is_well = "cluster_state:ok" in lines and "fail" not in text and text.count("slave") == CLUSTER_NODES // 2
-    return CLUSTER_NODES if is_well else 0
+        nodes: dict[str, dict[str, str]] = client.execute_command("CLUSTER NODES")
+        has_copy = client.info("replication").get("master_link_status", "up") == "up"
+    flags = [node["flags"].split(",") for node in nodes.values()]
+    is_whole = len(flags) == CLUSTER_NODES and sum("slave" in of_node for of_node in flags) == CLUSTER_NODES // 2
+    is_well = is_whole and not any({"fail", "fail?", "handshake", "noaddr"} & set(of_node) for of_node in flags)
+    return CLUSTER_NODES if is_well and has_copy and "cluster_state:ok" in lines else 0
 
 
 def _answers_in_time(server: RedisServer) -> bool:

@@ -79,7 +79,10 @@ class PostgresServer:
         self._home, self._account, self._settings = home, account, settings
         self._password = secrets.token_hex(16)
         self._server: subprocess.Popen[bytes] | None = None
-        _make_cluster(self._programs, home, account, self._password)
+        self._make_data()
+
+    def _make_data(self) -> None:
+        _make_cluster(self._programs, self._home, self._account, self._password)
 
     def start(self) -> None:
         """Another program may take the free port before the server does: then try another one."""
@@ -126,26 +129,58 @@ class PostgresServer:
         return (self._home / "log").read_text()[-4000:]
 
 
+class PostgresReplica(PostgresServer):
+    """A server that follows another one."""
+
+    def __init__(self, home: Path, account: str | None, settings: dict[str, str], primary: PostgresServer) -> None:
+        self._primary = primary
+        super().__init__(home, account, settings)
+
+    def _make_data(self) -> None:
+        """With all of the primary's accounts, and ``standby.signal``."""
+        self._password = self._primary._password
+        command = [self._programs / "pg_basebackup", "--dbname", self._primary.url, "--pgdata", self._home / "data"]
+        command += ["--write-recovery-conf", "--checkpoint", "fast", "--no-sync"]
+        _run_program(command, self._home, self._account)
+
+
 @contextmanager
 def run_postgres(*, is_durable: bool = False, **settings: str) -> Iterator[PostgresServer]:
     """Start a PostgreSQL server of our own, with these settings; stop it and leave nothing.
 
     Where it need not outlive being killed it never waits for the disk.
     """
+    careless = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    every = {"max_connections": "200"} | ({} if is_durable else careless) | settings
+    with _postgres_home() as (home, account):
+        yield from _run(PostgresServer(home, account, every))
+
+
+@contextmanager
+def run_postgres_replica(primary: PostgresServer) -> Iterator[PostgresServer]:
+    """Start a server that follows the primary and can take its place; stop it and leave nothing."""
+    with _postgres_home() as (home, account):
+        yield from _run(PostgresReplica(home, account, {"max_connections": "200"}, primary))
+
+
+def _run(server: PostgresServer) -> Iterator[PostgresServer]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _postgres_home() -> Iterator[tuple[Path, str | None]]:
     account = find_server_account("postgres")
     find_postgres_programs()
     # Not pytest's tmp_path: its parents are closed to the other account.
     home = Path(tempfile.mkdtemp(prefix="tallystick-postgres-"))
-    careless = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
     try:
         if account:
             shutil.chown(home, account)
-        server = PostgresServer(home, account, {"max_connections": "200"} | ({} if is_durable else careless) | settings)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+        yield home, account
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -159,17 +194,15 @@ def _make_cluster(programs: Path, home: Path, account: str | None, password: str
     command = [programs / "initdb", "--pgdata", home / "data", "--username", "tallystick"]
     command += ["--auth", "scram-sha-256", "--pwfile", password_file]
     command += ["--encoding", "UTF8", "--locale", "C", "--no-sync"]
+    _run_program(command, home, account)
+
+
+def _run_program(command: Sequence[str | Path], home: Path, account: str | None) -> None:
     done = subprocess.run(
-        command,
-        user=account,
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=INITDB_SECONDS,
-        check=False,
+        command, user=account, cwd=home, capture_output=True, text=True, timeout=INITDB_SECONDS, check=False
     )
     if done.returncode:
-        raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
 
 
 def spawn(command: Sequence[str | Path], home: Path, account: str | None, log: Path) -> subprocess.Popen[bytes]:

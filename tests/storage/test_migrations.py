@@ -4,19 +4,21 @@ import logging
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import MetaData, create_engine, select, text
 
 from tallystick import GeneralError
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.sql.engine import make_engine
 from tallystick.storage.sql.migrations import make_config
 from tallystick.storage.sql.schema import HEAD, REVISIONS, VERSION_TABLE, metadata
-from tallystick.testing.contract.rows import CAUSE, LINE, make_session, make_step
+from tallystick.testing.contract.rows import CAUSE, LATER, LINE, make_key, make_session, make_step, make_theft
 from tests.conformance.processes import run_at_once, wait_for_the_others
 from tests.mariadb_servers import make_mariadb_database
 from tests.servers import make_database
@@ -63,6 +65,37 @@ def test_the_day_on_which_a_session_is_over_is_that_of_the_first_of_its_ends(dat
     assert found == [("absolute", 2 * DAY), ("first", 3 * DAY), ("last", 3 * DAY)]
     assert store.advance_line("public", "first", LINE, make_step(expires_at=5 * DAY + 1))
     assert run_sql(database_url, "SELECT expiry_day FROM tallystick_sessions WHERE handle = 'first'") == [(5 * DAY,)]
+    store.close()
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_code_of_an_earlier_version_goes_on_beside_the_schema_of_this_one(database_url, revision):
+    """It knows the columns of its time, and no others."""
+    old = MetaData()
+    before = create_engine("sqlite://")
+    with before.connect() as connection:
+        config = make_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        old.reflect(connection)
+    before.dispose()
+    store = open_store(database_url, migrate=True)
+    store.open()
+    kept = {"sessions": make_session(), "theft_events": make_theft(), "signing_keys": make_key()}
+    engine = make_engine(parse(database_url))
+    with engine.connect() as connection:
+        for name, row in kept.items():
+            table = old.tables[f"tallystick_{name}"]
+            columns = [column for column in table.c if column.computed is None]
+            connection.execute(table.insert(), {column.name: getattr(row, column.name) for column in columns})
+            assert tuple(connection.execute(select(*columns)).one()) == tuple(asdict(row).values())
+        sessions = old.tables["tallystick_sessions"]
+        step = {"expires_at": LATER + DAY, "generation": 9}
+        assert connection.execute(sessions.update().where(sessions.c.line == LINE).values(step)).rowcount == 1
+    row = store.load_session("public", "handle")
+    assert row == replace(make_session(), **step), "and what it has written is read by this version"
+    assert store.purge_sessions("public", LATER + DAY, 10) == 1
+    engine.dispose()
     store.close()
 
 

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tallystick import GeneralError
 from tallystick.storage.memory import AsyncMemoryStore, MemoryStore
-from tallystick.storage.opening import database_file, is_core, is_ephemeral, open_async_store, open_store
+from tallystick.storage.opening import database_file, is_core, is_ephemeral, open_async_store, open_store, parse_url
+from tallystick.storage.sql.engine import name_database
 from tallystick.storage.sql.store import AsyncSqlStore, SqlStore
 
 OPENERS = pytest.mark.parametrize("opener", [open_store, open_async_store])
@@ -210,3 +211,11 @@ def test_where_the_file_of_an_engine_is(tmp_path):
 )
 def test_which_sessions_end_with_the_process(target, answer):
     assert is_ephemeral(target) is answer
+
+
+def test_a_postgresql_url_may_name_several_servers():
+    url = parse_url("postgresql://user:hush@one:5432,two/app?target_session_attrs=read-write")
+    given = url.get_dialect()().create_connect_args(url)[1]
+    assert (given["host"], given["port"], given["dbname"]) == ("one,two", "5432,", "app")
+    assert given["target_session_attrs"] == "read-write"
+    assert name_database(url) == "postgresql://user:***@one:5432,two/app"

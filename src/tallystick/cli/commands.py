@@ -19,7 +19,6 @@ from typing import Annotated, Final, NoReturn
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
-from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tallystick.cli.copying import Tally, copy_keys, copy_sessions, remove_others
@@ -29,7 +28,7 @@ from tallystick.errors import GeneralError
 from tallystick.protocol.input import MAX_LISTED
 from tallystick.storage.interface import SessionStore
 from tallystick.storage.memory import MemoryStore
-from tallystick.storage.opening import database_file, is_redis, open_store
+from tallystick.storage.opening import database_file, is_redis, open_store, parse_url
 from tallystick.storage.redis.client import name_server
 from tallystick.storage.sql.engine import ASYNC_DRIVERS, name_database
 from tallystick.storage.sql.schema import HEAD
@@ -285,7 +284,7 @@ def _plain(url: str) -> str:
 
 def _name(url: str) -> str:
     plain = _plain(url)
-    return name_server(plain) if is_redis(plain) else name_database(make_url(plain))
+    return name_server(plain) if is_redis(plain) else name_database(parse_url(plain))
 
 
 def _found(revision: str | None) -> str:

@@ -61,7 +61,7 @@ def open_store(target: str | Engine | SessionStore, *, migrate: bool | None = No
     from tallystick.storage.sql.store import SqlStore
 
     if isinstance(target, str):
-        return SqlStore(make_engine(_parse(target)), owned=True, migrate=migrate)
+        return SqlStore(make_engine(parse_url(target)), owned=True, migrate=migrate)
     engine = cast("Engine", _own_engine(target, is_async=False))
     return SqlStore(engine, owned=False, migrate=migrate)
 
@@ -85,7 +85,9 @@ def open_async_store(
 
     if isinstance(target, str):
         at_once = at_once or AT_ONCE
-        return AsyncSqlStore(make_async_engine(_parse(target), at_once), owned=True, migrate=migrate, at_once=at_once)
+        return AsyncSqlStore(
+            make_async_engine(parse_url(target), at_once), owned=True, migrate=migrate, at_once=at_once
+        )
     engine = cast("AsyncEngine", _own_engine(target, is_async=True))
     return AsyncSqlStore(engine, owned=False, migrate=migrate)
 
@@ -166,13 +168,14 @@ def _backend(url: str) -> str:
     return _SQL[name]
 
 
-def _parse(url: str) -> sqlalchemy.URL:
+def parse_url(url: str) -> sqlalchemy.URL:
+    """An SQL database's URL, taken apart. Raises :class:`GeneralError` (``bad_url``)."""
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
     backend = _backend(url)
     try:
-        parsed = make_url(url)
+        parsed = make_url(_spread_hosts(url) if backend == "postgresql" else url)
     except (ArgumentError, ValueError):
         # Not chained: the cause would quote parts of the URL, a piece of a password with a slash in it among them.
         raise GeneralError(
@@ -186,9 +189,21 @@ def _parse(url: str) -> sqlalchemy.URL:
     return parsed.set(drivername=backend + "".join(driver))
 
 
+def _spread_hosts(url: str) -> str:
+    """PostgreSQL's own form for several servers, ``//a:1,b:2/database``, in the one that SQLAlchemy knows."""
+    scheme, _, rest = url.partition("://")
+    place, _, tail = rest.partition("/")
+    login, at, hosts = place.rpartition("@")
+    if "," not in hosts:
+        return url
+    database, _, query = tail.partition("?")
+    options = "&".join([*(f"host={host}" for host in hosts.split(",")), *filter(None, [query])])
+    return f"{scheme}://{login}{at}/{database}?{options}"
+
+
 def _sql_url(target: object) -> sqlalchemy.URL | None:
     if isinstance(target, str):
-        return _parse(target) if _backend(target) in _SQL.values() else None
+        return parse_url(target) if _backend(target) in _SQL.values() else None
     if _is_store(target):
         return None
     return cast("sqlalchemy.URL | None", getattr(target, "url", None))

@@ -105,8 +105,10 @@ def sqlite_file(url: URL) -> Path | None:
 
 def name_database(url: URL) -> str:
     """A URL to show to people: without its password, and without options, among which might be another."""
-    plain = url.set(drivername=url.get_backend_name(), query={})
-    return plain.render_as_string(hide_password=True)
+    plain = url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
+    hosts = url.query.get("host", ()) if not url.host else ()
+    several = hosts if isinstance(hosts, str) else ",".join(hosts)
+    return plain.replace("@/", f"@{several}/", 1) if several else plain
 
 
 def _with_driver(url: URL, drivers: dict[str, str]) -> URL:

@@ -1,0 +1,185 @@
+"""Servers that die, connections that drop, disks that are full: what was acknowledged stays, and errors are quick."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import event
+
+from tallystick import GeneralError, Sessions
+from tallystick.storage.opening import open_store
+from tests.faults.load import SECRET, Load
+from tests.mariadb_servers import run_mariadb
+from tests.redis_servers import RedisServer, cluster_url, run_redis, run_redis_cluster_nodes
+from tests.servers import run_postgres, run_postgres_replica
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture
+def tell(record_property: Record, request: pytest.FixtureRequest) -> Callable[[Load], None]:
+    """What was counted goes to pytest's summary, and from there to bench/RESULTS.md."""
+    return lambda load: record_property(request.node.name.removeprefix("test_").replace("_", " "), load.describe())
+
+
+def notice_soon(nodes: list[RedisServer]) -> None:
+    """That one of them is gone: 15 s are the default, and while they find each other they may need them."""
+    for node in nodes:
+        with node.client() as client:
+            client.config_set("cluster-node-timeout", 3000)
+
+
+def test_a_primary_is_killed_and_its_synchronous_replica_promoted(tell: Callable[[Load], None]) -> None:
+    with (
+        run_postgres(is_durable=True, synchronous_standby_names="*") as primary,
+        run_postgres_replica(primary) as replica,
+    ):
+        hosts = ",".join(server.url.rpartition("@")[2].partition("/")[0] for server in (primary, replica))
+        login = primary.url.rpartition("@")[0]
+        url = f"{login}@{hosts}/postgres?target_session_attrs=read-write"
+        with Sessions(url, secret=SECRET, migrate=True) as sessions:
+            with Load(sessions) as load:
+                load.wait_for("refreshes", 40)
+                primary.kill()
+                load.wait_for("errors", 4)
+                with psycopg.connect(replica.url, autocommit=True) as connection:
+                    connection.execute("SELECT pg_promote()")
+                load.wait_for("refreshes", 40)
+            load.check()
+    tell(load)
+    assert load.seen["lost sessions"] == load.seen["lost revocations"] == 0
+
+
+def test_a_primary_is_killed_and_starts_again(tell: Callable[[Load], None]) -> None:
+    with run_postgres(is_durable=True) as server, Sessions(server.url, secret=SECRET, migrate=True) as sessions:
+        with Load(sessions) as load:
+            load.wait_for("refreshes", 40)
+            server.kill()
+            load.wait_for("errors", 4)
+            server.restart()
+            load.wait_for("refreshes", 40)
+        load.check()
+    tell(load)
+    assert load.seen["lost sessions"] == load.seen["lost revocations"] == 0
+
+
+def test_postgresql_s_connections_drop_in_the_middle(tell: Callable[[Load], None], postgres_database: str) -> None:
+    others = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with Sessions(postgres_database, secret=SECRET, migrate=True, max_sessions_per_user=5) as sessions:
+        with Load(sessions) as load, psycopg.connect(postgres_database, autocommit=True) as connection:
+            for _ in range(15):
+                load.wait_for("refreshes", 4)
+                connection.execute(others)
+        load.check()
+    tell(load)
+    assert load.seen["errors"] > 0
+    assert load.seen["lost sessions"] == load.seen["lost revocations"] == 0
+
+
+def test_mariadb_is_killed_and_starts_again(tell: Callable[[Load], None]) -> None:
+    with run_mariadb(is_durable=True) as server, Sessions(server.url, secret=SECRET, migrate=True) as sessions:
+        with Load(sessions) as load:
+            load.wait_for("refreshes", 40)
+            server.kill()
+            load.wait_for("errors", 4)
+            server.restart()
+            load.wait_for("refreshes", 40)
+        load.check()
+    tell(load)
+    assert load.seen["lost sessions"] == load.seen["lost revocations"] == 0
+
+
+def test_redis_with_appendfsync_always_is_killed_and_starts_again(tell: Callable[[Load], None]) -> None:
+    with run_redis(*DURABLE) as server, Sessions(server.url, secret=SECRET) as sessions:
+        with Load(sessions) as load:
+            load.wait_for("refreshes", 100)
+            server.kill()
+            load.wait_for("errors", 4)
+            server.restart()
+            load.wait_for("refreshes", 40)
+        load.check()
+    tell(load)
+    assert load.seen["lost sessions"] == load.seen["lost revocations"] == 0
+
+
+def test_redis_without_an_append_only_file_loses_everything(tell: Callable[[Load], None]) -> None:
+    """That a load notices what is lost, and that the settings are what keeps it."""
+    with run_redis() as server, Sessions(server.url, secret=SECRET) as sessions:
+        with Load(sessions) as load:
+            load.wait_for("refreshes", 40)
+        server.kill()
+        server.restart()
+        with contextlib.suppress(GeneralError):  # the connection that was cut says so once
+            sessions.get_all_session_handles_for_user("user")
+        load.check()
+    tell(load)
+    assert load.seen["lost sessions"] > 0
+
+
+def test_a_master_of_a_redis_cluster_is_killed_under_load(tell: Callable[[Load], None]) -> None:
+    """Its replica takes over. Redis copies to it after it has acknowledged, so what is lost is counted, and not
+    promised to be nothing."""
+    settings = ("--cluster-node-timeout", "2500", "--appendonly", "yes")
+    with run_redis_cluster_nodes(*settings) as nodes, Sessions(cluster_url(nodes), secret=SECRET) as sessions:
+        with Load(sessions) as load:
+            load.wait_for("refreshes", 100)
+            nodes[1].kill()
+            load.wait_for("errors", 4)
+            load.wait_for("refreshes", 200)
+        load.check()
+    tell(load)
+
+
+def test_a_master_of_a_redis_cluster_is_killed_and_comes_back_itself(tell: Callable[[Load], None]) -> None:
+    """Where no replica may take over, and each write is on the disk first, nothing is lost."""
+    settings = ("--cluster-replica-no-failover", "yes", *DURABLE)
+    with run_redis_cluster_nodes(*settings) as nodes, Sessions(cluster_url(nodes), secret=SECRET) as sessions:
+        notice_soon(nodes)
+        with Load(sessions) as load:
+            load.wait_for("refreshes", 100)
+            nodes[1].kill()
+            load.wait_for("errors", 4)
+            nodes[1].restart()
+            load.wait_for("refreshes", 100)
+        load.check()
+    tell(load)
+    assert load.seen["lost sessions"] == load.seen["lost revocations"] == 0
+
+
+def test_sqlite_s_disk_is_full(record_property: Record, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'sessions.db'}"
+    store = open_store(url)
+    store.open()
+    full = {"pages": 60}
+
+    @event.listens_for(store._engine, "checkout")
+    def limit(connection, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {full['pages']}")
+
+    with Sessions(store, secret=SECRET) as sessions:
+        created, errors = [], []
+        began = time.monotonic()
+        while len(errors) < 3:
+            assert time.monotonic() - began < 60
+            try:
+                created.append(sessions.create_new_session("user", {}, {"text": "x" * 1000}))
+            except GeneralError as error:
+                errors.append((error.reason, error.http_status))
+        assert set(errors) == {("store_failed", 503)}
+        assert len(sessions.get_all_session_handles_for_user("user")) == len(created) > 5
+        assert sessions.revoke_session(created[0].session.handle), "to sign out takes no room"
+        full["pages"] = 10_000
+        created.append(sessions.create_new_session("user"))
+        tokens = [sessions.refresh_session(one.refresh_token.token) for one in created[1:]]
+        assert len(tokens) == len(created) - 1
+        with store._engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
+    record_property("sqlite s disk is full", f"{len(created)} sign-ins, {len(errors)} errors, 0 lost sessions")
