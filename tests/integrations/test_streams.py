@@ -27,6 +27,7 @@ from tallystick.integrations.fastapi import (
     until_session_ends,
     verify_session,
 )
+from tallystick.integrations.watching import Watches
 from tallystick.storage.memory import AsyncMemoryStore, MemoryStore
 from tests.browser.serving import listen, running
 
@@ -357,3 +358,48 @@ def test_a_stream_without_a_session_is_refused(served: Served):
 def test_settings_that_do_not_do_are_refused(settings: dict[str, Any]):
     with pytest.raises(GeneralError, match=next(iter(settings))):
         AsyncSessions("memory://", secret="x" * 40, **settings)
+
+
+def test_with_the_feed_of_endings_a_websocket_is_closed_at_once_and_the_store_is_not_asked(serve: Serve):
+    served = serve(instant_revocation=True, stream_check_interval=timedelta(minutes=30))
+    headers, handle = served.sign_in()
+    with served.connect(headers) as socket:
+        socket.send("hello")
+        assert socket.recv(timeout=PATIENCE) == "ada: hello"
+        served.revoke(handle)
+        assert closing_of(socket) == (4401, "unauthorised")
+    wait_until(lambda: served.watched == 0)
+
+
+async def test_five_thousand_connections_of_a_user_hear_of_the_end_of_their_sessions():
+    sessions = AsyncSessions("memory://", secret="x" * 40, algorithm="EdDSA", instant_revocation=True)
+    async with sessions:
+        watches, loop = Watches(sessions), asyncio.get_running_loop()
+        handles = [(await sessions.create_new_session("ada")).session.handle for _ in range(500)]
+        other = (await sessions.create_new_session("bob")).session.handle
+        futures = [loop.create_future() for _ in range(5000)]
+        bystander = loop.create_future()
+        with ExitStack() as stack:
+            for number, future in enumerate(futures):
+                stack.enter_context(watches.watch(handles[number % 500], future))
+            stack.enter_context(watches.watch(other, bystander))
+            await sessions.revoke_all_sessions_for_user("ada")
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*futures)
+            assert not bystander.done()
+        assert len(watches) == 0
+
+
+async def test_a_session_that_ended_between_its_verification_and_its_watch_is_over_from_the_start():
+    sessions = AsyncSessions("memory://", secret="x" * 40, algorithm="EdDSA", instant_revocation=True)
+    async with sessions:
+        handle = (await sessions.create_new_session("ada")).session.handle
+        feed, heard = sessions.feed, asyncio.Event()
+        assert feed is not None
+        feed.listen(lambda _ending: heard.set())
+        await sessions.revoke_session(handle)
+        async with asyncio.timeout(PATIENCE):
+            await heard.wait()
+        ended = asyncio.get_running_loop().create_future()
+        with Watches(sessions).watch(handle, ended):
+            assert ended.done()

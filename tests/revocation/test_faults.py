@@ -9,12 +9,13 @@ import threading
 import time
 from datetime import timedelta
 
+import psycopg
+import pymysql
 import pytest
 from sqlalchemy import make_url
 
 from tallystick import Config, Sessions
-from tallystick.storage.opening import open_store
-from tallystick.testing.contract.rows import make_session
+from tallystick.storage.sql.schema import sessions as sessions_table
 from tests.mariadb_servers import make_mariadb_database
 from tests.redis_servers import empty_redis
 from tests.revocation.fleet import Fleet
@@ -102,18 +103,16 @@ def test_a_postgresql_that_is_killed_and_started_again_loses_no_ending(record_pr
 
 
 def test_a_flood_of_a_hundred_thousand_revocations_holds_nobody_up(postgres_database, record_property):
-    count, page = 100_000, 5000
-    store = open_store(postgres_database, migrate=True)
+    count = 100_000
+    names = ", ".join(column.name for column in sessions_table.c if column.computed is None)
     with Fleet(postgres_database, 1) as fleet:
-        now = time.time_ns() // 1_000_000
-        for start in range(0, count, page):
-            rows = [
-                make_session(
-                    handle=f"flood-{number}", user_id="flood", expires_at=now + 10**7, absolute_expires_at=now + 10**7
-                )
-                for number in range(start, start + page)
-            ]
-            store.put_sessions(rows, now)
+        fleet.sessions.create_new_session("flood")
+        many = names.replace("handle", "'flood-' || n")
+        with psycopg.connect(postgres_database) as connection:
+            connection.execute(
+                f"INSERT INTO tallystick_sessions ({names}) SELECT {many} FROM tallystick_sessions,"
+                f" generate_series(1, {count}) AS n WHERE user_id = 'flood'"
+            )
         pairs = fleet.sign_in(10)
         flood = threading.Thread(target=lambda: fleet.sessions.revoke_all_sessions_for_user("flood"))
         flood.start()
@@ -125,13 +124,10 @@ def test_a_flood_of_a_hundred_thousand_revocations_holds_nobody_up(postgres_data
         fleet.revoke(*last[0])
         fleet.wait(PATIENCE)
         count_late(fleet, record_property, f"a flood of {count:,}")
-    store.close()
 
 
 def test_a_transaction_that_is_left_open_holds_up_no_other_ending(postgres_database):
     """And is not skipped when it is committed, though later ones were read before."""
-    import psycopg  # noqa: PLC0415
-
     with (
         Sessions(
             postgres_database, secret="x" * 40, migrate=True, algorithm="EdDSA", instant_revocation=True
@@ -155,8 +151,6 @@ def test_a_transaction_that_is_left_open_holds_up_no_other_ending(postgres_datab
 
 
 def test_on_mariadb_neither(mariadb_database):
-    import pymysql  # noqa: PLC0415
-
     url = make_url(mariadb_database)
     with Sessions(
         mariadb_database, secret="x" * 40, migrate=True, algorithm="EdDSA", instant_revocation=True

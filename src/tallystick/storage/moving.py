@@ -152,8 +152,9 @@ def _end(app_id: str, handles: Sequence[str], cause: Cause) -> _Step[list[str]]:
         row = yield from _bring(app_id, handle)
         is_ours = row is not None and (yield from _mark(row))
         # Also where somebody has marked it and died: then its ending has not been told yet.
-        deleted = yield from _new(SessionStore.delete_sessions, app_id, [handle], cause)
-        ended += deleted if is_ours else []
+        yield from _new(SessionStore.delete_sessions, app_id, [handle], cause)
+        if is_ours:
+            ended.append(handle)
     return ended
 
 
