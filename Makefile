@@ -76,8 +76,10 @@ format: setup ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: ## Measure the hot path beside its peers, in an environment of its own (never asserted in tests)
+bench: ## Measure verifications, requests and memory beside nine peers, in an environment of its own (about 10 minutes)
 	$(PYTHON) bench/verify.py
+	$(PYTHON) bench/instructions.py
+	$(PYTHON) bench/serve.py
 
 bench-service: setup ## Measure `tallystick serve` on SQLite and PostgreSQL (some four minutes)
 	$(BIN)/python bench/service.py

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contenders import Contender
 
 TITLE = "Verification"
-ORDER = ("Verification", "Requests", "Memory", "Storing", "Scale", "Faults", "Service", "Revocation")
+ORDER = ("Verification", "Instructions", "Requests", "Memory", "Storing", "Scale", "Faults", "Service", "Revocation")
 """The titles of all sections, as they stand in RESULTS.md."""
 MEASURED = ("tallystick", "supertokens-python", "PyJWT", "joserfc", "cryptography", "msgspec")
 
@@ -276,9 +276,14 @@ def circumstances(section: dict[str, Any]) -> list[Row]:
         ("machine", f"{machine['cpu']}, {machine['cores']} cores{pinned}; {machine['architecture']}"),
         ("system", f"{machine['system']}, load average at the end {machine['load_average']}"),
         ("Python", f"{section['python']}, {section['openssl']}"),
-        ("versions", ", ".join(f"{name} {number}" for name, number in section["versions"].items())),
+        ("versions", name_versions(section)),
         ("tallystick's commit", section["commit"]),
     ]
+
+
+def name_versions(section: dict[str, Any]) -> str:
+    """What was measured, each with its version."""
+    return ", ".join(f"{name} {number}" for name, number in section["versions"].items())
 
 
 def table(rows: Sequence[Row], *, is_markdown: bool = False) -> Iterable[str]:

@@ -17,6 +17,7 @@ from statistics import median, quantiles
 from typing import Any
 
 import environment
+import picture
 import report
 
 HERE = Path(__file__).resolve().parent
@@ -136,7 +137,8 @@ def main() -> None:
         return
     for title, section, lines in sections:
         report.put_section(HERE, title, section, "\n".join([f"## {title}", "", *lines, ""]))
-    print("\nWritten: RESULTS.md and results.json")
+    picture.draw(HERE)
+    print("\nWritten: RESULTS.md, results.json and requests.svg")
 
 
 def _parse_arguments() -> argparse.Namespace:
