@@ -86,6 +86,7 @@ bench-service: setup ## Measure `tallystick serve` on SQLite and PostgreSQL (som
 
 scale: setup ## Measure every store with up to a million sessions, and beside pgbench (some ten minutes)
 	$(BIN)/python bench/scale.py
+	$(BIN)/python bench/storing.py
 
 clean: ## Remove .venv, caches and build output
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist

@@ -22,14 +22,14 @@ OURS = "tallystick.integrations.django"
 
 
 def django_wsgi_bare() -> Subject:
-    """The framework alone, no middleware."""
+    """The framework with `CommonMiddleware` alone."""
     _configure()
     return Subject(WsgiCaller(_open(lambda _request: "nobody")), sign_in_nobody)
 
 
 def django_wsgi_tallystick() -> Subject:
     """`SessionMiddleware` and `get_session(request)`; the access token in its cookie."""
-    _configure(INSTALLED_APPS=[OURS], MIDDLEWARE=[f"{OURS}.SessionMiddleware"])
+    _configure(f"{OURS}.SessionMiddleware", INSTALLED_APPS=[OURS])
     from tallystick.integrations.django import get_session  # noqa: PLC0415
 
     app = _open(lambda request: get_session(request).get_user_id())
@@ -52,7 +52,7 @@ def django_wsgi_signed_cookies() -> Subject:
 
 
 def django_asgi_bare() -> Subject:
-    """The framework alone, no middleware; async views."""
+    """The framework with `CommonMiddleware` alone; async views."""
     _configure()
 
     async def user_of(_request: Any) -> str:
@@ -63,7 +63,7 @@ def django_asgi_bare() -> Subject:
 
 def django_asgi_tallystick() -> Subject:
     """`SessionMiddleware` and `await aio.get_session(request)`; the access token in its cookie."""
-    _configure(INSTALLED_APPS=[OURS], MIDDLEWARE=[f"{OURS}.SessionMiddleware"])
+    _configure(f"{OURS}.SessionMiddleware", INSTALLED_APPS=[OURS])
     from tallystick.integrations.django import aio  # noqa: PLC0415
 
     async def user_of(request: Any) -> str:
@@ -82,7 +82,7 @@ def drf_bare() -> Subject:
 
 def drf_tallystick() -> Subject:
     """`TallystickAuthentication` and `HasSession`; the access token in its cookie."""
-    _configure(**_drf(OURS), MIDDLEWARE=[f"{OURS}.SessionMiddleware"])
+    _configure(f"{OURS}.SessionMiddleware", **_drf(OURS))
     from tallystick.integrations.drf import HasSession, TallystickAuthentication  # noqa: PLC0415
 
     app = _open_drf([TallystickAuthentication], lambda request: request.user.pk, [HasSession])
@@ -117,7 +117,7 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
 }
 
 
-def _configure(**more: Any) -> None:
+def _configure(*middleware: str, **more: Any) -> None:
     import django  # noqa: PLC0415
     from django.conf import settings  # noqa: PLC0415
 
@@ -129,6 +129,8 @@ def _configure(**more: Any) -> None:
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(database), "CONN_MAX_AGE": None}},
         LOGGING_CONFIG=None,
         TALLYSTICK={"URL": "memory://", "SECRET": SECRET},
+        # Every project has this one; without it no answer has a length, and each closes its connection.
+        MIDDLEWARE=["django.middleware.common.CommonMiddleware", *middleware],
         **more,
     )
     django.setup()
@@ -172,8 +174,8 @@ def _tallystick() -> Any:
 def _django_sessions(backend: str) -> Subject:
     engine = f"django.contrib.sessions.backends.{backend}"
     _configure(
+        "django.contrib.sessions.middleware.SessionMiddleware",
         INSTALLED_APPS=["django.contrib.sessions"],
-        MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
         SESSION_ENGINE=engine,
         CACHES={
             "default": {
