@@ -90,7 +90,7 @@ class GeneralError(SessionError):
 
     def __init__(self, message: str, *, reason: str = "general") -> None:
         super().__init__(message, reason=reason)
-        if reason == "store_failed":
+        if reason in ("store_failed", "feed_silent"):
             self.http_status = 503
             self.client_action = ClientAction.RETRY_LATER
 

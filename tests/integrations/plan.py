@@ -10,6 +10,7 @@ words.
 ``GET, OPTIONS /optional``           an optional session; ``{"user": ... or null}``
 ``GET /sync``                        as ``GET /me``, in a plain function where the framework runs those in threads
 ``GET /database``                    as ``GET /me``, and asks the store
+``GET /trusting``                    as ``GET /me``, with ``on_feed_silence="accept"``
 ``GET /checked``, ``POST /unchecked`` anti-CSRF check always, and never
 ``GET /none``                        looks at no session at all
 ``GET, POST /data``                  the session's data; POST replaces it with the JSON body

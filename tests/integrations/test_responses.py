@@ -1,6 +1,7 @@
 """What a response carries besides the app's own: CORS, streams, errors, other middleware."""
 
 import json
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -214,6 +215,26 @@ def test_a_broken_store_is_503_and_signs_nobody_out(serve: Serve, call: Any, cap
     store.is_broken = False
     assert browser.jar == before
     assert browser.refresh().status == 200
+
+
+def test_while_the_feed_of_endings_is_silent_a_route_does_what_it_says_and_the_others_what_the_settings_say(
+    serve: Serve,
+):
+    store = BrokenStore()
+    quick = {"feed_interval": timedelta(milliseconds=20), "feed_lease": timedelta(milliseconds=100)}
+    browser = serve({"url": store}, instant_revocation=True, on_feed_silence="refuse", **quick).browser()
+    browser.sign_in()
+    before = dict(browser.jar)
+    assert browser.get("/me").status == browser.get("/trusting").status == 200
+    store.is_broken = True
+    deadline = time.monotonic() + 20
+    while (refused := browser.get("/me")).status == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert (refused.status, refused.header("retry-after"), refused.is_silent) == (503, "1", True)
+    assert browser.get("/trusting").json["user"] == "ada"
+    assert browser.get("/database").status == 503
+    assert browser.jar == before, "nobody is signed out"
 
 
 def test_a_path_with_a_line_s_end_in_it_does_not_forge_a_line_of_the_log(

@@ -26,7 +26,7 @@ from collections.abc import (
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from tallystick.aio import AsyncSessions
-from tallystick.config import PUBLIC
+from tallystick.config import PUBLIC, FeedSilence
 from tallystick.errors import GeneralError, SessionError
 from tallystick.integrations.streams import Connection, end_with
 from tallystick.integrations.watching import Watches
@@ -202,13 +202,16 @@ class Slot:
         anti_csrf_check: bool | None,
         check_database: bool,
         override: OverrideValidators | None,
+        silence: FeedSilence | None,
     ) -> Session | None:
         """See :func:`get_session`."""
         held = None
         if not check_database and override is None:
             held = verify_alone(self.exchange, self.sessions, anti_csrf_check)
         if held is None:
-            held = await self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database, override))
+            held = await self.hold(
+                verify(self.exchange, session_required, anti_csrf_check, check_database, override, silence)
+            )
         return self.session_of(held)
 
     def session_of(self, held: Held | None) -> Session | None:
@@ -238,10 +241,11 @@ class WebSocketSlot(Slot):
         anti_csrf_check: bool | None,
         check_database: bool,
         override: OverrideValidators | None,
+        silence: FeedSilence | None,
     ) -> Session | None:
         """See :func:`get_session`."""
         check_origin(self.exchange)
-        session = await super().get_session(session_required, False, check_database, override)
+        session = await super().get_session(session_required, False, check_database, override, silence)
         if session is not None:
             self._connection.watch(session.get_handle())
         return session
@@ -330,6 +334,7 @@ async def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session: ...
 
 
@@ -340,6 +345,7 @@ async def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session | None: ...
 
 
@@ -349,18 +355,20 @@ async def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session | None:
     """The verified session of a request; None where there is none and ``session_required`` is false.
 
     ``anti_csrf_check`` None checks all methods but GET. ``check_database`` asks the store whether the session still is.
     ``override_global_claim_validators`` makes this route's claim validators of the sessions' own and the session.
-    Raises :class:`Unauthorised`, :class:`TryRefreshToken` or :class:`InvalidClaims`, which the middleware answers.
+    ``on_feed_silence`` is the setting of that name, for this route. Raises :class:`Unauthorised`,
+    :class:`TryRefreshToken` or :class:`InvalidClaims`, which the middleware answers.
     """
     scope = _scope(request)
     return _remember(
         scope,
         await _slot(scope).get_session(
-            session_required, anti_csrf_check, check_database, override_global_claim_validators
+            session_required, anti_csrf_check, check_database, override_global_claim_validators, on_feed_silence
         ),
     )
 

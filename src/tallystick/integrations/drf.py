@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 
+from tallystick.config import FeedSilence
 from tallystick.integrations.django import (
     Session,
     create_new_session,
@@ -79,11 +80,18 @@ class TallystickAuthentication(BaseAuthentication):
     anti_csrf_check: bool | None = None
     check_database: bool = False
     override_global_claim_validators: OverrideValidators | None = None
+    on_feed_silence: FeedSilence | None = None
 
     def authenticate(self, request: Request) -> tuple[Any, Session] | None:
         """The user and the session; None where there is no session."""
-        override = self.override_global_claim_validators
-        session = get_session(request, False, self.anti_csrf_check, self.check_database, override)
+        session = get_session(
+            request,
+            False,
+            self.anti_csrf_check,
+            self.check_database,
+            self.override_global_claim_validators,
+            self.on_feed_silence,
+        )
         return None if session is None else (self.get_user(session), session)
 
     def get_user(self, session: Session) -> Any:  # noqa: ANN401 - the app decides what its users are

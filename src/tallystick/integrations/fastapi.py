@@ -16,6 +16,7 @@ from typing import Literal, overload
 
 from starlette.requests import HTTPConnection
 
+from tallystick.config import FeedSilence
 from tallystick.integrations.starlette import (
     Session,
     SessionMiddleware,
@@ -45,6 +46,7 @@ def verify_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Callable[[HTTPConnection], Awaitable[Session]]: ...
 
 
@@ -54,6 +56,7 @@ def verify_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Callable[[HTTPConnection], Awaitable[Session | None]]: ...
 
 
@@ -62,13 +65,19 @@ def verify_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Callable[[HTTPConnection], Awaitable[Session | None]]:
     """A dependency that gives the request's verified :class:`Session`; see
     :func:`tallystick.integrations.starlette.get_session` for the arguments. It is also in ``request.state.session``."""
 
     async def verified_session(request: HTTPConnection) -> Session | None:
         return await get_session(
-            request, session_required, anti_csrf_check, check_database, override_global_claim_validators
+            request,
+            session_required,
+            anti_csrf_check,
+            check_database,
+            override_global_claim_validators,
+            on_feed_silence,
         )
 
     return verified_session

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar, cast, overload
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.local import LocalProxy
 
-from tallystick.config import PUBLIC
+from tallystick.config import PUBLIC, FeedSilence
 from tallystick.errors import GeneralError, SessionError
 from tallystick.integrations import wsgi
 from tallystick.integrations.wsgi import (
@@ -95,6 +95,7 @@ def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session: ...
 
 
@@ -104,6 +105,7 @@ def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session | None: ...
 
 
@@ -112,10 +114,16 @@ def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session | None:
     """The verified session of this request; see :func:`tallystick.integrations.wsgi.get_session`."""
     return wsgi.get_session(
-        request.environ, session_required, anti_csrf_check, check_database, override_global_claim_validators
+        request.environ,
+        session_required,
+        anti_csrf_check,
+        check_database,
+        override_global_claim_validators,
+        on_feed_silence,
     )
 
 
@@ -124,6 +132,7 @@ def verify_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator, to stand below the route's: the view runs with a verified ``current_session``; see
     :func:`get_session` for the arguments."""
@@ -131,7 +140,9 @@ def verify_session(
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def verified(*args: P.args, **kwargs: P.kwargs) -> R:
-            get_session(session_required, anti_csrf_check, check_database, override_global_claim_validators)
+            get_session(
+                session_required, anti_csrf_check, check_database, override_global_claim_validators, on_feed_silence
+            )
             # As Flask does it, so that the view may be async too.
             result: R = current_app.ensure_sync(view)(*args, **kwargs)
             return result

@@ -20,7 +20,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from tallystick.aio import AsyncSessions
-from tallystick.config import PUBLIC
+from tallystick.config import PUBLIC, FeedSilence
 from tallystick.errors import GeneralError, SessionError
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator
 from tallystick.sessions import Sessions
@@ -171,9 +171,10 @@ class Slot:
         anti_csrf_check: bool | None,
         check_database: bool,
         override: OverrideValidators | None,
+        silence: FeedSilence | None,
     ) -> Session | None:
         """See :func:`get_session`."""
-        return self.session_of(self.verify(session_required, anti_csrf_check, check_database, override))
+        return self.session_of(self.verify(session_required, anti_csrf_check, check_database, override, silence))
 
     def verify(
         self,
@@ -181,13 +182,16 @@ class Slot:
         anti_csrf_check: bool | None,
         check_database: bool,
         override: OverrideValidators | None,
+        silence: FeedSilence | None,
     ) -> Held | None:
         """What the request holds."""
         held = None
         if not check_database and override is None:
             held = verify_alone(self.exchange, self.sessions, anti_csrf_check)
         if held is None:
-            held = self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database, override))
+            held = self.hold(
+                verify(self.exchange, session_required, anti_csrf_check, check_database, override, silence)
+            )
         return held
 
     def session_of(self, held: Held | None) -> Session | None:
@@ -300,6 +304,7 @@ def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session: ...
 
 
@@ -310,6 +315,7 @@ def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session | None: ...
 
 
@@ -319,17 +325,19 @@ def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session | None:
     """The verified session of a request; None where there is none and ``session_required`` is false.
 
     ``anti_csrf_check`` None checks all methods but GET. ``check_database`` asks the store whether the session still is.
     ``override_global_claim_validators`` makes this route's claim validators of the sessions' own and the session.
-    Raises :class:`Unauthorised`, :class:`TryRefreshToken` or :class:`InvalidClaims`, which the middleware answers.
+    ``on_feed_silence`` is the setting of that name, for this route. Raises :class:`Unauthorised`,
+    :class:`TryRefreshToken` or :class:`InvalidClaims`, which the middleware answers.
     """
     return _remember(
         environ,
         slot_of(environ).get_session(
-            session_required, anti_csrf_check, check_database, override_global_claim_validators
+            session_required, anti_csrf_check, check_database, override_global_claim_validators, on_feed_silence
         ),
     )
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tallystick.aio import AsyncSessions
-from tallystick.config import PUBLIC, AntiCsrf
+from tallystick.config import PUBLIC, AntiCsrf, FeedSilence
 from tallystick.errors import InvalidClaims, SessionError, Unauthorised
 from tallystick.protocol.access_token import RESERVED_CLAIMS, parse_access_token
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_claim
@@ -83,6 +83,7 @@ def verify(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Dialogue[Held | None]:
     """Verify what the request brings; the response carries a replacement, if there is one. None where there is no
     session and none is required."""
@@ -101,6 +102,7 @@ def verify(
         verification.do_anti_csrf_check,
         check_database=check_database,
         override_global_claim_validators=override_global_claim_validators,
+        on_feed_silence=on_feed_silence,
     )
     return _hand_over_found(exchange, verification.method, verification.access_token, found)
 

@@ -129,6 +129,7 @@ ROUTES: dict[tuple[str, str], Callable[..., Any]] = {
     ("OPTIONS", "optional"): optional,
     ("GET", "sync"): me,
     ("GET", "database"): partial(me, check_database=True),
+    ("GET", "trusting"): partial(me, on_feed_silence="accept"),
     ("GET", "checked"): partial(me, anti_csrf_check=True),
     ("POST", "unchecked"): partial(me, anti_csrf_check=False),
     ("GET", "none"): none,

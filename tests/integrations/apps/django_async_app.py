@@ -117,6 +117,7 @@ urlpatterns = [
     ),
     path("sync", sync),
     path("database", verify_session(check_database=True)(me)),
+    path("trusting", verify_session(on_feed_silence="accept")(me)),
     path("checked", verify_session(anti_csrf_check=True)(me)),
     path("unchecked", by_method_async(POST=verify_session(anti_csrf_check=False)(me))),
     path("none", none),

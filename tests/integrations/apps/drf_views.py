@@ -32,6 +32,10 @@ class DatabaseAuthentication(TallystickAuthentication):
     check_database = True
 
 
+class TrustingAuthentication(TallystickAuthentication):
+    on_feed_silence = "accept"
+
+
 class View(APIView):
     authentication_classes = (TallystickAuthentication,)
     permission_classes = (HasSession,)
@@ -148,6 +152,7 @@ urlpatterns = [
     path("optional", Optional.as_view()),
     path("sync", Sync.as_view()),
     path("database", Me.as_view(authentication_classes=[DatabaseAuthentication])),
+    path("trusting", Me.as_view(authentication_classes=[TrustingAuthentication])),
     path("checked", Me.as_view(authentication_classes=[CheckedAuthentication])),
     path("unchecked", Me.as_view(authentication_classes=[UncheckedAuthentication])),
     path("none", Empty.as_view()),

@@ -23,6 +23,7 @@ class FastApiApp(AsgiApp):
         required = Annotated[Session, Depends(verify_session())]
         optional = Annotated[Session | None, Depends(verify_session(session_required=False))]
         database = Annotated[Session, Depends(verify_session(check_database=True))]
+        trusting = Annotated[Session, Depends(verify_session(on_feed_silence="accept"))]
         checked = Annotated[Session, Depends(verify_session(anti_csrf_check=True))]
         unchecked = Annotated[Session, Depends(verify_session(anti_csrf_check=False))]
 
@@ -41,6 +42,10 @@ class FastApiApp(AsgiApp):
 
         @app.get("/database")
         async def from_database(session: database) -> dict[str, Any]:
+            return show(session)
+
+        @app.get("/trusting")
+        async def in_silence_too(session: trusting) -> dict[str, Any]:
             return show(session)
 
         @app.get("/checked")

@@ -77,6 +77,11 @@ def add_routes(app: Flask, sessions: Sessions) -> None:
     def database() -> Answer:
         return show(current_session)
 
+    @app.get("/trusting")
+    @verify_session(on_feed_silence="accept")
+    def trusting() -> Answer:
+        return show(current_session)
+
     @app.get("/checked")
     @verify_session(anti_csrf_check=True)
     def checked() -> Answer:

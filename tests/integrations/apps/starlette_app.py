@@ -28,6 +28,7 @@ class StarletteApp(AsgiApp):
                 Route("/optional", _optional, methods=["GET", "OPTIONS"]),
                 Route("/sync", _me),
                 Route("/database", _database),
+                Route("/trusting", _trusting),
                 Route("/checked", _checked),
                 Route("/unchecked", _unchecked, methods=["POST"]),
                 Route("/none", none),
@@ -84,6 +85,10 @@ async def _optional(request: Request) -> Response:
 
 async def _database(request: Request) -> Response:
     return JSONResponse(show(await get_session(request, check_database=True)))
+
+
+async def _trusting(request: Request) -> Response:
+    return JSONResponse(show(await get_session(request, on_feed_silence="accept")))
 
 
 async def _checked(request: Request) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from tallystick.config import PUBLIC
+from tallystick.config import PUBLIC, FeedSilence
 from tallystick.integrations.asgi import Session
 from tallystick.integrations.django.decorators import verify_session
 from tallystick.integrations.django.requests import attached_to, remember
@@ -37,6 +37,7 @@ async def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session: ...
 
 
@@ -47,6 +48,7 @@ async def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session | None: ...
 
 
@@ -56,10 +58,13 @@ async def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session | None:
     """See :func:`tallystick.integrations.django.get_session`."""
     slot = attached_to(request).async_slot()
     return remember(
         request,
-        await slot.get_session(session_required, anti_csrf_check, check_database, override_global_claim_validators),
+        await slot.get_session(
+            session_required, anti_csrf_check, check_database, override_global_claim_validators, on_feed_silence
+        ),
     )

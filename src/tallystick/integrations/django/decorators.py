@@ -8,6 +8,7 @@ from functools import wraps
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from tallystick.config import FeedSilence
 from tallystick.integrations.django.requests import attached_to, is_async, remember
 from tallystick.protocol.claims import OverrideValidators
 
@@ -22,6 +23,7 @@ def verify_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Callable[[View], View]:
     """A decorator for views, sync and async: they run with a verified session in ``request.tallystick``; see
     :func:`get_session` for the arguments. For a class: ``@method_decorator(verify_session(), name="dispatch")``."""
@@ -32,7 +34,7 @@ def verify_session(
             remember(
                 request,
                 await slot.get_session(
-                    session_required, anti_csrf_check, check_database, override_global_claim_validators
+                    session_required, anti_csrf_check, check_database, override_global_claim_validators, on_feed_silence
                 ),
             )
             response = view(request, *args, **kwargs)
@@ -45,7 +47,9 @@ def verify_session(
                 return verified_async(request, *args, **kwargs)
             attached = attached_to(request)
             slot = attached.slot()
-            held = slot.verify(session_required, anti_csrf_check, check_database, override_global_claim_validators)
+            held = slot.verify(
+                session_required, anti_csrf_check, check_database, override_global_claim_validators, on_feed_silence
+            )
             remember(request, slot.session_of(held))
             response = view(request, *args, **kwargs)
             if isawaitable(response):

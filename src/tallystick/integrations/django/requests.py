@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
 from tallystick.aio import AsyncSessions
-from tallystick.config import PUBLIC
+from tallystick.config import PUBLIC, FeedSilence
 from tallystick.errors import GeneralError
 from tallystick.integrations import asgi, wsgi
 from tallystick.integrations.asgi import Scope, ScopeRequest
@@ -144,6 +144,7 @@ def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session: ...
 
 
@@ -154,6 +155,7 @@ def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session | None: ...
 
 
@@ -163,13 +165,19 @@ def get_session(
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
+    on_feed_silence: FeedSilence | None = None,
 ) -> Session | None:
     """The verified session of a request; None where there is none and ``session_required`` is false.
 
     ``anti_csrf_check`` None checks all methods but GET. ``check_database`` asks the store whether the session still is.
-    Raises :class:`Unauthorised` or :class:`TryRefreshToken`, which the middleware answers.
+    ``override_global_claim_validators`` makes this route's claim validators of the sessions' own and the session.
+    ``on_feed_silence`` is the setting of that name, for this route. Raises :class:`Unauthorised`,
+    :class:`TryRefreshToken` or :class:`InvalidClaims`, which the middleware answers.
     """
     slot = attached_to(request).slot()
     return remember(
-        request, slot.get_session(session_required, anti_csrf_check, check_database, override_global_claim_validators)
+        request,
+        slot.get_session(
+            session_required, anti_csrf_check, check_database, override_global_claim_validators, on_feed_silence
+        ),
     )
