@@ -1,4 +1,4 @@
-"""Access tokens of a core that runs elsewhere, verified here with the keys that it publishes.
+"""Access tokens of a core that runs elsewhere, or ran before, verified here with the keys that it publishes.
 
 The core may be a SuperTokens core, so a key's id is any text, and tokens are of version 3, 4 or 5 (spec/cdi.md 3.1):
 the same JWT with more and more claims. A key verifies by its own algorithm alone, and a header that says anything

@@ -254,7 +254,6 @@ def _check_signature(key: SigningKey, signature: bytes, signed: str) -> None:
 
 def read_claims(raw: bytes, version: TokenVersion) -> AccessToken:
     """What a payload of version 3 to 5 says. Raises what msgspec does, and :class:`TryRefreshToken`."""
-    """The claims of a token of version 3 or newer."""
     ours, every = _decode_claims(raw), _decode_object(raw)
     if any(name not in every for name in version.reserved):
         raise malformed()

@@ -16,8 +16,8 @@ from tallystick.deployment import Deployment, make_deployment
 from tallystick.errors import TryRefreshToken
 from tallystick.flows import open_token, signing_key
 from tallystick.protocol.access_token import AccessToken, UnknownKey, malformed
+from tallystick.protocol.core_token import open_expired_core_token
 from tallystick.protocol.derivation import DerivedKeys
-from tallystick.protocol.foreign_tokens import open_foreign_access_token
 from tallystick.protocol.keyring import SigningKey
 from tallystick.protocol.rotation import Rule
 from tallystick.protocol.token_versions import (
@@ -157,9 +157,12 @@ class App:
         try:
             return open_any_access_token(text, self.deployment.keys.ring, secrets, now)
         except TryRefreshToken:
-            if not self.predecessor.keys:
+            if not self.predecessor.keys.verifiers:
                 raise
-            return Opened(open_foreign_access_token(text, self.predecessor.keys), V5, None)
+            theirs = open_expired_core_token(text, self.predecessor.keys)
+            if isinstance(theirs, UnknownKey):
+                raise
+            return Opened(theirs, V5, None)
 
     # Keys, as clients before 2.21 are told of them
 

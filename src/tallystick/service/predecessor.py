@@ -9,20 +9,17 @@ from __future__ import annotations
 import asyncio
 from logging import getLogger
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.request import Request, urlopen
 
-import msgspec
-
 from tallystick.errors import GeneralError
-from tallystick.protocol.foreign_tokens import ForeignKeys, read_jwks
+from tallystick.protocol.core_token import NO_KEYS, PublishedKeys, read_jwks
 from tallystick.types import Json
 
 RETRY_SECONDS: Final = 15
 TIMEOUT_SECONDS: Final = 5
 MAX_BYTES: Final = 1024 * 1024
 
-_PUBLIC_MEMBERS: Final = frozenset({"kty", "kid", "n", "e", "alg", "use"})
 _logger = getLogger("tallystick.service")
 
 
@@ -32,14 +29,14 @@ class Predecessor:
     def __init__(self, source: str | None) -> None:
         self._source = source
         self._task: asyncio.Task[None] | None = None
-        self.keys: ForeignKeys = {}
+        self.keys: PublishedKeys = NO_KEYS
         self.published: list[Json] = []
-        """The keys as it has them, for our own JWK Set: clients that verify alone look for them there."""
+        """The same for our own JWK Set: clients that verify alone look for them there."""
 
     async def open(self) -> None:
         """Read the keys. A file that does not do raises :class:`GeneralError` (``bad_config``); a URL that gives no
         answer is asked again in the background, as the other core may be gone for good."""
-        if self._source is None or self.keys or self._task is not None:
+        if self._source is None or self.published or self._task is not None:
             return
         if not self._source.startswith(("http://", "https://")):
             self._take(await asyncio.to_thread(_read_file, self._source))
@@ -67,15 +64,17 @@ class Predecessor:
         return True
 
     def _take(self, raw: bytes) -> None:
-        try:
-            jwks: Any = msgspec.json.decode(raw)
-            self.keys = read_jwks(jwks)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise _refused(str(error)) from None
+        keys = read_jwks(raw)
+        if keys is None:
+            raise _refused("that is no JWK Set")
+        if not keys.verifiers:
+            raise _refused("there is no key in it that access tokens are signed with, such as RSA of 2048 bits")
+        self.keys = keys
         self.published = [
-            {name: value for name, value in key.items() if name in _PUBLIC_MEMBERS} for key in jwks["keys"]
+            {**verifier.public_members(), "kid": kid, "alg": verifier.algorithm, "use": "sig"}
+            for kid, verifier in keys.verifiers.items()
         ]
-        _logger.info("access tokens of the former core are accepted; it has %d keys", len(self.keys))
+        _logger.info("access tokens of the former core are accepted; it has %d keys", len(self.published))
 
 
 def _read_file(name: str) -> bytes:
