@@ -85,8 +85,9 @@ class Deployment:
         return self.config.app_id
 
     def cause(self, kind: EndingKind, now: int, payload: str | None = None) -> Cause:
-        """Why sessions end, or change to another payload, now."""
-        return make_cause(kind, now, self.access_token_validity, payload)
+        """Why sessions end, or change to another payload, now; for as long as an access token of before may be out."""
+        forget_at = now + self.access_token_validity + CLOCKS_APART
+        return Cause(kind, now, forget_at, None if payload is None else digest_payload(payload))
 
     def new_uuid(self) -> str:
         """A random UUID (RFC 9562 version 4)."""
@@ -126,12 +127,6 @@ def make_deployment(
         view=_make_view(config) if config.instant_revocation else None,
         steady=steady,
     )
-
-
-def make_cause(kind: EndingKind, now: int, access_token_validity: int, payload: str | None = None) -> Cause:
-    """Why sessions end, or change to another payload, now; for as long as an access token of before may be out."""
-    forget_at = now + access_token_validity + CLOCKS_APART
-    return Cause(kind, now, forget_at, None if payload is None else digest_payload(payload))
 
 
 def _make_view(config: Config) -> RevocationView:

@@ -1,5 +1,6 @@
 """Apps and tenants: by path, with their own keys and configuration, agreed on by several instances."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -203,6 +204,29 @@ async def test_an_app_is_removed_with_its_sessions_and_keys_when_its_tenants_are
     await make_app(core)
     assert (await core.verify(created["accessToken"]["token"], prefix="/appid-app1"))["status"] == "TRY_REFRESH_TOKEN"
     assert (await core.refresh(created["refreshToken"]["token"], prefix="/appid-app1"))["status"] == "UNAUTHORISED"
+
+
+async def test_the_endings_of_a_removed_tenant_are_kept_for_as_long_as_its_apps_tokens_live(core):
+    await make_app(core, access_token_validity=7200)  # longer than the service's own
+    await make_tenant(core, prefix="/appid-app1")
+    created = await core.create(prefix="/appid-app1/t1")
+    await core.post("/appid-app1/recipe/multitenancy/tenant/remove", {"tenantId": "t1"})
+    (ending,) = (await core.store.read_endings("app1", None, 10)).endings
+    assert ending.handle == created["session"]["handle"]
+    assert ending.forget_at >= created["accessToken"]["expiry"]
+
+
+async def test_an_app_whose_configuration_no_secret_opens_keeps_no_other_from_its_purge_and_can_be_removed(core, other):
+    await make_app(core)
+    row = await core.store.load_tenant("app1", "public")
+    await core.store.swap_tenant(replace(row, sealed=b"sealed by somebody else"), row.sealed)
+    assert (await other.ask("GET", "/appid-app1/apiversion")).status_code == 500
+    await make_app(other, "app2")
+    await other.create(prefix="/appid-app2")
+    other.clock.advance(timedelta(days=101))
+    assert await other.app.purge() == 1
+    gone = await other.post("/recipe/multitenancy/app/remove", {"appId": "app1"})
+    assert gone == {"status": "OK", "didExist": True}
 
 
 async def test_a_tenants_sessions_go_with_it(core):

@@ -9,6 +9,7 @@ gives no answer, what was read last goes on to count for :data:`STALE`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +20,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tallystick.calls import run_async
-from tallystick.config import PUBLIC, milliseconds
-from tallystick.deployment import make_cause
+from tallystick.config import PUBLIC
+from tallystick.deployment import Deployment
 from tallystick.errors import GeneralError
 from tallystick.flows import sweep
 from tallystick.protocol.keyring import WRAP_NONCE_BYTES
 from tallystick.service.answers import Refusal
 from tallystick.service.apps import App, Surroundings
-from tallystick.service.settings import CoreSettings, Scope, config_for, merge
+from tallystick.service.settings import CoreSettings, Scope, merge
 from tallystick.storage.interface import AsyncSessionStore, AsyncTenantStore
 from tallystick.types import Json, TenantRow
 
@@ -64,6 +65,7 @@ class Found:
     """Those of the tenant; None where the app has no such tenant."""
 
 
+_logger = logging.getLogger("tallystick.service")
 _decode_config: Final = msgspec.json.Decoder(TenantConfig).decode
 
 
@@ -99,14 +101,25 @@ class Registry:
         return Found(app, None if known is None else known.settings)
 
     async def all_apps(self) -> Sequence[App]:
-        """Every app but the public one."""
+        """Every app but the public one, and but those that cannot be read."""
         app_ids = {row.app_id for row in await self.list(None) if row.tenant_id == PUBLIC and row.app_id != PUBLIC}
-        found = [await self._find_app(app_id) for app_id in sorted(app_ids)]
+        found = [await self._find_readable(app_id) for app_id in sorted(app_ids)]
         return [app for app in found if app is not None]
 
     async def _find_app(self, app_id: str) -> App | None:
         known = await self._look_up(app_id, PUBLIC, None)
         return None if known is None else known.app
+
+    async def _find_readable(self, app_id: str) -> App | None:
+        """The same, and None for one whose configuration no secret opens: it must not stand in the others' way, nor in
+        that of its own removal."""
+        try:
+            return await self._find_app(app_id)
+        except GeneralError as error:
+            if error.reason != "wrong_secret":
+                raise
+            _logger.warning("%s", error.message)
+            return None
 
     async def _look_up(self, app_id: str, tenant_id: str, app: App | None) -> _Known | None:
         now, known = self._around.clock(), self._known.get((app_id, tenant_id))
@@ -160,25 +173,30 @@ class Registry:
 
     async def delete(self, app_id: str, tenant_id: str | None) -> bool:
         """Delete a tenant, or (None) a whole app, with the sessions. Whether there was one."""
+        deployment = await self._deployment_of(app_id)
         was_there: bool = await self._answer(self._need_store().delete_tenants(app_id, tenant_id))
         for key in [key for key in self._known if key[0] == app_id and tenant_id in (None, key[1])]:
             del self._known[key]
-        await self._sweep(app_id, tenant_id)
+        await self._sweep(deployment, app_id, tenant_id)
         if was_there:
-            self._sweep_again(app_id, tenant_id)
+            self._sweep_again(deployment, app_id, tenant_id)
         return was_there
 
-    async def _sweep(self, app_id: str, tenant_id: str | None) -> None:
-        validity = milliseconds(config_for(self._settings, app_id).access_token_validity)
-        await run_async(sweep(app_id, tenant_id, make_cause("revoked", self._around.clock(), validity)), self._sessions)
+    async def _deployment_of(self, app_id: str) -> Deployment:
+        """By which an app's sessions end: for how long their endings matter depends on how long its tokens live."""
+        found = self.public if app_id == PUBLIC else await self._find_readable(app_id)
+        return (found or self.public).deployment
 
-    def _sweep_again(self, app_id: str, tenant_id: str | None) -> None:
+    async def _sweep(self, d: Deployment, app_id: str, tenant_id: str | None) -> None:
+        await run_async(sweep(app_id, tenant_id, d.cause("revoked", d.clock())), self._sessions)
+
+    def _sweep_again(self, d: Deployment, app_id: str, tenant_id: str | None) -> None:
         """Once more when no process can take the tenant to be there, for the sessions begun in between."""
 
         async def wait() -> None:
             await asyncio.sleep(2 * FRESH / 1000)
             if await self.load(app_id, tenant_id or PUBLIC) is None:
-                await self._sweep(app_id, tenant_id)
+                await self._sweep(d, app_id, tenant_id)
 
         task = asyncio.create_task(wait())
         self._sweeps.add(task)
