@@ -198,12 +198,17 @@ class App:
 
 def check_address(settings: CoreSettings, client: tuple[str, int] | None) -> None:
     """Raise :class:`Refusal` (403) for a caller from where the settings let nobody call."""
+    if not may_call_from(settings, client):
+        raise Refusal(403, "")
+
+
+def may_call_from(settings: CoreSettings, client: tuple[str, int] | None) -> bool:
+    """Whether the settings let anybody call from this address."""
     allow, deny = settings.ip_allow_regex, settings.ip_deny_regex
     if allow is None and deny is None:
-        return
+        return True
     address = client[0] if client else ""
-    if (allow and not re.fullmatch(allow, address)) or (deny and re.fullmatch(deny, address)):
-        raise Refusal(403, "")
+    return (not allow or bool(re.fullmatch(allow, address))) and not (deny and re.fullmatch(deny, address))
 
 
 def check_anti_csrf_strictly(token: AccessToken, presented: str | None) -> None:

@@ -15,6 +15,7 @@ from logging import getLogger
 from typing import Any, Final, Protocol, TypeAlias
 
 from tallystick.errors import GeneralError
+from tallystick.service.apps import may_call_from
 from tallystick.service.journal import REQUEST_ID, Journal, choose_request_id
 from tallystick.service.metrics import Metrics
 from tallystick.service.settings import CoreSettings
@@ -82,6 +83,7 @@ class Edge:
         self._health = health
         self._metrics = metrics
         self._journal = journal
+        self._settings = settings
         self._base_path = settings.base_path
         self._keys = tuple(key.encode() for key in settings.api_keys)
         self._max_in_hand = settings.max_waiting_requests
@@ -126,7 +128,7 @@ class Edge:
         if endpoint == READY:
             await self._say_ready(answer)
         elif endpoint == METRICS:
-            await self._say_metrics(answer, headers)
+            await self._say_metrics(scope, answer, headers)
         elif self._in_hand > self._max_in_hand:
             self._metrics.count("request_refused")
             await answer.refuse(503, "Too many requests are in hand", retries=True)
@@ -156,8 +158,12 @@ class Edge:
         else:
             await answer.give(503, body, b"application/json", [(b"retry-after", RETRY_AFTER)])
 
-    async def _say_metrics(self, answer: _Answer, headers: _Headers) -> None:
-        """Behind the API key, where there is one: how busy a service is tells outsiders when to attack it."""
+    async def _say_metrics(self, scope: Scope, answer: _Answer, headers: _Headers) -> None:
+        """For whoever may call, and behind the API key, where there is one: how busy a service is tells outsiders when
+        to attack it."""
+        if not may_call_from(self._settings, scope.get("client")):
+            await answer.refuse(403, "This address may not call")
+            return
         if self._keys and not any(hmac.compare_digest(headers.api_key, key) for key in self._keys):
             await answer.refuse(401, "Invalid API key")
             return

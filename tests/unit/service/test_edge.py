@@ -82,9 +82,11 @@ class Service:
         method: str = "GET",
         query: bytes = b"",
         headers: dict[str, str] | None = None,
+        address: str = "127.0.0.1",
     ) -> Answer:
         scope = {
             "type": "http",
+            "client": (address, 50000),
             "method": method,
             "path": path,
             "query_string": query,
@@ -225,6 +227,13 @@ async def test_metrics_are_behind_the_api_key_if_there_is_one(headers: dict[str,
     answer = await service.ask("/metrics", headers=headers)
     assert answer.status == status
     assert (b"tallystick_requests" in answer.body) is (status == 200)
+
+
+@pytest.mark.parametrize(("address", "status"), [("10.0.0.7", 200), ("10.0.0.8", 403), ("192.0.2.1", 403)])
+async def test_metrics_are_for_whoever_may_call(address: str, status: int):
+    service = Service(ip_allow_regex=r"10\..*", ip_deny_regex=r"10\.0\.0\.8")
+    assert (await service.ask("/metrics", address=address)).status == status
+    assert (await service.ask("/ready", address=address)).status == 200
 
 
 async def test_metrics_say_how_old_the_newest_key_is_and_what_has_happened():
