@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -49,6 +50,13 @@ class RedisServer:
         self.process.kill()
         self.process.wait(STOP_SECONDS)
 
+    def pause(self) -> None:
+        """As if the network had failed: connections stay, and nothing is answered."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
     def restart(self) -> None:
         """At the port and with the files that it had."""
         self._spawn()
@@ -79,6 +87,47 @@ def run_redis(*options: str) -> Iterator[RedisServer]:
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def run_redis_with_replica() -> Iterator[tuple[RedisServer, RedisServer]]:
+    """The same with a second server that copies it, and is in time with it."""
+    with _home() as home, run_redis() as master:
+        address = f"127.0.0.1 {master.port}"
+        replica = start_redis(home, master.password, "--replicaof", address, "--masterauth", master.password)
+        try:
+            wait_until_linked(replica)
+            yield master, replica
+        finally:
+            replica.resume()
+            replica.stop()
+
+
+@contextmanager
+def run_sentinel(master: RedisServer) -> Iterator[str]:
+    """A Sentinel that watches a server, and takes it for lost only after a minute; the URL by which to find that."""
+    with _home() as home:
+        settings = home / "sentinel.conf"
+        lines = [
+            f"sentinel monitor watched 127.0.0.1 {master.port} 1",
+            "sentinel down-after-milliseconds watched 60000",
+        ]
+        settings.write_text("\n".join([*lines, f"sentinel auth-pass watched {master.password}"]) + "\n")
+        server = start_redis(home, "", program_options=(str(settings), "--sentinel"))
+        try:
+            yield f"redis+sentinel://:{master.password}@127.0.0.1:{server.port}/watched"
+        finally:
+            server.stop()
+
+
+def wait_until_linked(replica: RedisServer) -> None:
+    """Until a server is a replica, and has all that its master had."""
+    deadline = time.monotonic() + START_SECONDS
+    with replica.client() as client:
+        while client.info("replication").get("master_link_status") != "up":
+            if time.monotonic() > deadline:
+                raise RuntimeError("the replica did not find its master")
+            time.sleep(0.05)
 
 
 @contextmanager
@@ -118,12 +167,23 @@ def empty_redis(url: str) -> None:
             client.flushall()
 
 
-def start_redis(home: Path, password: str, *options: str) -> RedisServer:
+def start_redis(home: Path, password: str, *options: str, program_options: tuple[str, ...] = ()) -> RedisServer:
     """Another program may take the free port before the server does: then try another one."""
     program, _ = find_redis_programs()
     for _ in range(START_ATTEMPTS):
         port = _pick_port()
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--requirepass", password, "--dir", str(home)]
+        command = [
+            program,
+            *program_options,
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--requirepass",
+            password,
+            "--dir",
+            str(home),
+        ]
         command += ["--save", "", "--daemonize", "no", *options]
         server = RedisServer(command, home / "log", port, password)
         if _answers_in_time(server):

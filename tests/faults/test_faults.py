@@ -11,9 +11,9 @@ from sqlalchemy import event
 
 from tallystick import GeneralError, Sessions
 from tallystick.storage.opening import open_store
-from tests.faults.load import SECRET, Load
+from tests.faults.load import DEADLINE_SECONDS, SECRET, Load
 from tests.mariadb_servers import run_mariadb
-from tests.redis_servers import RedisServer, cluster_url, run_redis, run_redis_cluster_nodes
+from tests.redis_servers import RedisServer, cluster_url, run_redis, run_redis_cluster_nodes, wait_until_linked
 from tests.servers import run_postgres, run_postgres_replica
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
@@ -32,6 +32,14 @@ def notice_soon(nodes: list[RedisServer]) -> None:
     for node in nodes:
         with node.client() as client:
             client.config_set("cluster-node-timeout", 3000)
+
+
+def wait_for_masters(nodes: list[RedisServer]) -> None:
+    """Until one of these replicas has taken over."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not any(node.client().info("replication")["role"] == "master" for node in nodes):
+        assert time.monotonic() < deadline, "no replica took over"
+        time.sleep(0.1)
 
 
 def test_a_primary_is_killed_and_its_synchronous_replica_promoted(tell: Callable[[Load], None]) -> None:
@@ -136,6 +144,27 @@ def test_a_master_of_a_redis_cluster_is_killed_under_load(tell: Callable[[Load],
             load.wait_for("refreshes", 200)
         load.check()
     tell(load)
+
+
+def test_a_master_of_a_redis_cluster_is_killed_where_a_replica_must_confirm(tell: Callable[[Load], None]) -> None:
+    """Its replica takes over with all that was acknowledged. Alone it acknowledges nothing, until the other is back."""
+    settings = ("--cluster-node-timeout", "2500", "--repl-diskless-sync-delay", "0")
+    waiting = "wait_replicas=1&wait_timeout=0.5"
+    with (
+        run_redis_cluster_nodes(*settings) as nodes,
+        Sessions(f"{cluster_url(nodes)}?{waiting}", secret=SECRET) as sessions,
+    ):
+        with Load(sessions) as load:
+            load.wait_for("refreshes", 100)
+            nodes[1].kill()
+            load.wait_for("errors", 4)
+            wait_for_masters(nodes[3:])
+            nodes[1].restart()
+            wait_until_linked(nodes[1])
+            load.wait_for("refreshes", 100)
+        load.check()
+    tell(load)
+    assert load.seen["lost sessions"] == load.seen["lost revocations"] == 0
 
 
 def test_a_master_of_a_redis_cluster_is_killed_and_comes_back_itself(tell: Callable[[Load], None]) -> None:

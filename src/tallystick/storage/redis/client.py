@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tallystick.errors import GeneralError
 
@@ -17,8 +18,35 @@ WAIT_SECONDS: Final = 5
 IDLE_SECONDS: Final = 10
 """A connection that was idle for longer is tried before it is used."""
 
+_MOST_REPLICAS: Final = 100
 _SENTINEL_PORT: Final = 26379
 _URL: Final = re.compile(r"(redis|rediss|valkey|valkeys)(\+cluster|\+sentinel)?://(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitRule:
+    """By how many replicas, and how soon (``WAIT``), each step must be confirmed."""
+
+    replicas: int
+    milliseconds: int
+
+
+def split_wait_rule(url: str) -> tuple[str, WaitRule | None]:
+    """A URL without our own parameters, ``wait_replicas`` and ``wait_timeout`` (seconds), and what they say. Raises
+    :class:`GeneralError` (``bad_url``)."""
+    base, _, query = url.partition("?")
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    replicas, timeout = parameters.pop("wait_replicas", None), parameters.pop("wait_timeout", None)
+    if replicas is None and timeout is None:
+        return url, None
+    try:
+        rule = WaitRule(int(replicas or ""), round(float(timeout or "1") * 1000))
+    except (ValueError, OverflowError):
+        raise _bad_wait_rule() from None
+    # Well within the time for an answer: that ends a connection, and says nothing.
+    if not 1 <= rule.replicas <= _MOST_REPLICAS or not 1 <= rule.milliseconds < WAIT_SECONDS * 1000:
+        raise _bad_wait_rule()
+    return base + (f"?{urlencode(parameters)}" if parameters else ""), rule
 
 
 def make_client(url: str, *, is_async: bool) -> Any:  # noqa: ANN401 - redis-py's four clients have no common type
@@ -51,6 +79,12 @@ def check_url(url: str) -> None:
         raise _bad_url()
     if match[2] != "+cluster":
         make_client(url, is_async=True)
+
+
+def list_clients(client: Any) -> list[Any]:  # noqa: ANN401
+    """A client, and those by which it asks Sentinels, which it does not close itself."""
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return [client, *(() if manager is None else manager.sentinels)]
 
 
 def name_server(url: str) -> str:
@@ -121,5 +155,13 @@ def _bad_url() -> GeneralError:
     return GeneralError(
         "the Redis URL is not understood; such are redis://:password@host:6379/0, redis+cluster://host:6379 and "
         "redis+sentinel://host:26379,host:26379/service (in user and password, write special characters as %XX)",
+        reason="bad_url",
+    )
+
+
+def _bad_wait_rule() -> GeneralError:
+    return GeneralError(
+        "of a Redis URL, wait_replicas is how many replicas must confirm each step (1 or more), and wait_timeout for "
+        f"how many seconds to wait for them (1 by default, and less than {WAIT_SECONDS})",
         reason="bad_url",
     )

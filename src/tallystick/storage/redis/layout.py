@@ -14,6 +14,7 @@
     tallystick:k:{app}          hash: signing keys by sequence
     tallystick:tenants          hash: the tenants of a core service, by app and tenant
     tallystick:f:{app}          stream: the log of endings          e  an ending
+    tallystick:w:{...}          string, for a millisecond: a mark of what replicas must confirm
 
 What is in braces decides the slot of a cluster, so one session is all in one. The scripts read only what they compare.
 """

@@ -37,6 +37,9 @@ from tallystick.types import Cause, EndingsPage, KeyRow, LineStep, SessionRow, T
 
 T = TypeVar("T")
 
+READS: Final = frozenset(
+    {"GET", "HGET", "HMGET", "HVALS", "INFO", "XRANGE", "XREAD", "ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE"}
+)
 SCANNED_AT_ONCE: Final = 500
 LISTED_AT_ONCE: Final = 100
 
@@ -49,12 +52,27 @@ class Script:
     keys: Sequence[str]
     args: Sequence[object]
 
+    @property
+    def needs_replicas(self) -> bool:
+        """Whether replicas must confirm it, where they must at all."""
+        return self.name != "read_endings"
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Run these commands, of which each is a step of its own; a list of answers."""
+    """Run these commands, of which each is a step of its own; a list of answers.
+
+    Where replicas must confirm what is written, they must also have what these commands find, if ``is_verdict``: that
+    there is nothing left to do is told on their word.
+    """
 
     commands: Sequence[tuple[object, ...]]
+    is_verdict: bool = False
+
+    @property
+    def needs_replicas(self) -> bool:
+        """The same."""
+        return bool(self.commands) and (self.is_verdict or any(command[0] not in READS for command in self.commands))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +143,7 @@ def delete_sessions(app_id: str, handles: Sequence[str], cause: Cause) -> Step[l
 
 
 def delete_sessions_of_user(app_id: str, user_id: str, tenant_id: str | None, cause: Cause) -> Step[list[str]]:
-    found = yield from _sessions_of_user(app_id, user_id)
+    found = yield from _sessions_of_user(app_id, user_id, is_verdict=True)
     wanted = [handle for handle, (tenant, _) in found.items() if tenant_id in (None, tenant)]
     return (yield from _end(app_id, wanted, cause))
 
@@ -278,7 +296,7 @@ def _end(app_id: str, handles: Sequence[str], cause: Cause) -> Step[list[str]]:
 
 def _tell(app_id: str, handles: Sequence[str], cause: Cause) -> Step[list[str]]:
     """Write into the log of endings, of those sessions that are there; which those are."""
-    found = yield Batch([("HGET", session_key(app_id, handle), "i") for handle in handles])
+    found = yield Batch([("HGET", session_key(app_id, handle), "i") for handle in handles], is_verdict=True)
     there = [layout.read_identity(identity) for identity in found if identity is not None]
     for start in range(0, len(there), SCANNED_AT_ONCE):
         some = [layout.write_ending(identity, cause) for identity in there[start : start + SCANNED_AT_ONCE]]
@@ -300,12 +318,12 @@ def _delete(app_id: str, handles: Sequence[str], conditions: Sequence[object]) -
     return deleted
 
 
-def _sessions_of_user(app_id: str, user_id: str) -> Step[dict[str, tuple[str, int]]]:
+def _sessions_of_user(app_id: str, user_id: str, *, is_verdict: bool = False) -> Step[dict[str, tuple[str, int]]]:
     """Of each session its tenant and its end, oldest first."""
     index = user_key(app_id, user_id)
-    (members,) = yield Batch([("ZRANGE", index, 0, -1)])
+    (members,) = yield Batch([("ZRANGE", index, 0, -1)], is_verdict)
     handles = [member.decode("utf-8") for member in members]
-    found = yield Batch([("HMGET", session_key(app_id, handle), "i", "x", "a") for handle in handles])
+    found = yield Batch([("HMGET", session_key(app_id, handle), "i", "x", "a") for handle in handles], is_verdict)
     gone = [handle for handle, (identity, _, _) in zip(handles, found, strict=True) if identity is None]
     yield Batch([("ZREM", index, *gone)] if gone else [])
     return {

@@ -13,7 +13,8 @@ from weakref import WeakKeyDictionary
 
 from tallystick.errors import GeneralError
 from tallystick.storage.redis import steps, tenants
-from tallystick.storage.redis.client import check_url, make_client, name_server
+from tallystick.storage.redis.client import WaitRule, check_url, list_clients, make_client, name_server, split_wait_rule
+from tallystick.storage.redis.confirming import run_confirmed, run_confirmed_async
 from tallystick.storage.redis.steps import SCANNED_AT_ONCE, Ask, Batch, Scan, Script, Step
 from tallystick.types import Cause, EndingsPage, KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
@@ -36,8 +37,8 @@ class RedisStore:
     """Sessions in Redis, for synchronous code."""
 
     def __init__(self, url: str) -> None:
-        check_url(url)
-        self._url = url
+        self._url, self._rule = split_wait_rule(url)
+        check_url(self._url)
         self._name = name_server(url)
         self._is_open = False
         self._client: Any = None
@@ -142,8 +143,8 @@ class RedisStore:
     def close(self) -> None:
         self._is_open = False
         client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        for each in [] if client is None else list_clients(client):
+            each.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name})"
@@ -162,6 +163,8 @@ class RedisStore:
     def _ask(self, question: Ask) -> Any:  # noqa: ANN401 - what Redis answers
         client = self._client or self._connect()
         match question:
+            case Script() | Batch() if self._rule is not None and question.needs_replicas:
+                return self._ask_confirmed(client, question, self._rule)
             case Script():
                 try:
                     return client.execute_command(*_by_digest(question))
@@ -178,6 +181,14 @@ class RedisStore:
                 place = _Place.of(client, start)
                 return place.after(client.scan(**place.arguments(pattern)))
 
+    def _ask_confirmed(self, client: Any, question: Script | Batch, rule: WaitRule) -> Any:  # noqa: ANN401
+        if isinstance(question, Batch):
+            return run_confirmed(client, question.commands, rule)
+        try:
+            return run_confirmed(client, [_by_digest(question)], rule)[0]
+        except _no_script():
+            return run_confirmed(client, [_by_text(question)], rule)[0]
+
     def _connect(self) -> Any:  # noqa: ANN401
         with self._making:
             if self._client is None:
@@ -189,8 +200,8 @@ class AsyncRedisStore:
     """The same for asynchronous code. It serves any number of event loops, each with connections of its own."""
 
     def __init__(self, url: str) -> None:
-        check_url(url)
-        self._url = url
+        self._url, self._rule = split_wait_rule(url)
+        check_url(self._url)
         self._name = name_server(url)
         self._is_open = False
         self._clients = WeakKeyDictionary[asyncio.AbstractEventLoop, Any]()
@@ -296,8 +307,8 @@ class AsyncRedisStore:
     async def close(self) -> None:
         self._is_open = False
         client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        for each in [] if client is None else list_clients(client):
+            await each.aclose()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name})"
@@ -316,6 +327,8 @@ class AsyncRedisStore:
     async def _ask(self, question: Ask) -> Any:  # noqa: ANN401 - what Redis answers
         client = self._connect()
         match question:
+            case Script() | Batch() if self._rule is not None and question.needs_replicas:
+                return await self._ask_confirmed(client, question, self._rule)
             case Script():
                 try:
                     return await client.execute_command(*_by_digest(question))
@@ -333,6 +346,14 @@ class AsyncRedisStore:
                     await client.initialize()  # a cluster's nodes are known only then
                 place = _Place.of(client, start)
                 return place.after(await client.scan(**place.arguments(pattern)))
+
+    async def _ask_confirmed(self, client: Any, question: Script | Batch, rule: WaitRule) -> Any:  # noqa: ANN401
+        if isinstance(question, Batch):
+            return await run_confirmed_async(client, question.commands, rule)
+        try:
+            return (await run_confirmed_async(client, [_by_digest(question)], rule))[0]
+        except _no_script():
+            return (await run_confirmed_async(client, [_by_text(question)], rule))[0]
 
     def _connect(self) -> Any:  # noqa: ANN401
         loop = asyncio.get_running_loop()
