@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup system assets sdks demo lint check test prove format bench scale clean
+.PHONY: help setup system assets sdks demo lint check test prove format bench bench-service bench-revocation scale clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -83,6 +83,9 @@ bench: ## Measure verifications, requests and memory beside nine peers, in an en
 
 bench-service: setup ## Measure `tallystick serve` on SQLite and PostgreSQL (some four minutes)
 	$(BIN)/python bench/service.py
+
+bench-revocation: setup ## Measure how soon a revoked session is refused everywhere, with a million on four stores (some four minutes)
+	$(BIN)/python bench/revocation.py
 
 scale: setup ## Measure every store with up to a million sessions, and beside pgbench (some ten minutes)
 	$(BIN)/python bench/scale.py

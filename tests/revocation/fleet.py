@@ -64,7 +64,7 @@ class Fleet:
         for process in self.processes:
             process.stdin.write("".join(f"{token}\n" for _, token in pairs))
             process.stdin.flush()
-        time.sleep(0.3)
+        time.sleep(0.2)
         return pairs
 
     def revoke(self, handle: str, token: str) -> None:

@@ -15,7 +15,8 @@ import time
 from tallystick import GeneralError, Sessions, Unauthorised
 from tallystick.edges import system_clock
 
-PAUSE = 0.0005
+PAUSE = 0.001
+"""So that several of them measure each other's news and not each other's load."""
 
 
 def read_tokens(tokens: "queue.SimpleQueue[str]") -> None:

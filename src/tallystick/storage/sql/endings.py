@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Connection,
     Select,
     Text,
@@ -31,6 +32,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal_column,
     or_,
     select,
     text,
@@ -77,9 +79,12 @@ _INSERT: Final = insert(endings)
 _NOTIFY: Final = select(func.pg_notify(CHANNEL, cast(bindparam("of_app_id"), Text)))
 _PURGE: Final = delete(endings).where(_of_app, _row.forget_at <= bindparam("now"))
 
-_SERVER_POSTGRES: Final = text(
-    "SELECT extract(epoch FROM pg_postmaster_start_time())::text, txid_current_snapshot()::text, pg_is_in_recovery()"
+_SERVER_POSTGRES: Final = (
+    literal_column("extract(epoch FROM pg_postmaster_start_time())::text", Text).label("server"),
+    literal_column("txid_current_snapshot()::text", Text).label("current"),
+    literal_column("pg_is_in_recovery()", Boolean).label("is_replica"),
 )
+_ALWAYS: Final = select(literal_column("1", BigInteger)).subquery()
 _SERVER_MYSQL: Final = text("SELECT CONCAT(@@server_id, '-', @@hostname)")
 _AFTER_NUMBER: Final = (
     select(_row.sequence, *_COLUMNS)
@@ -96,17 +101,17 @@ _AFTER_NUMBER_OR_OPEN: Final = (
 
 
 def _in_snapshot(*, has_old: bool, has_begun: bool) -> Select[*tuple[Any, ...]]:
-    """What was finished in the ``new`` snapshot and not in the ``old`` one, page by page."""
-    found = select(_row.sequence, *_COLUMNS).where(
-        _of_app, func.txid_visible_in_snapshot(_row.transaction_id, _snapshot("new"))
-    )
+    """What was finished in the ``new`` snapshot and not in the ``old`` one, page by page; with the server's state, in
+    one statement, as all processes are told at the same moment. Where it has not begun, the new snapshot is this
+    statement's own, in which all is finished that it sees."""
+    condition = _of_app
     if has_old:
-        found = found.where(
-            _row.transaction_id >= func.txid_snapshot_xmin(_snapshot("old")),
-            ~func.txid_visible_in_snapshot(_row.transaction_id, _snapshot("old")),
-        )
+        condition &= _row.transaction_id >= func.txid_snapshot_xmin(_snapshot("old"))
+        condition &= ~func.txid_visible_in_snapshot(_row.transaction_id, _snapshot("old"))
     if has_begun:
-        found = found.where(_row.sequence > bindparam("reached", type_=BigInteger))
+        condition &= func.txid_visible_in_snapshot(_row.transaction_id, _snapshot("new"))
+        condition &= _row.sequence > bindparam("reached", type_=BigInteger)
+    found = select(*_SERVER_POSTGRES, _row.sequence, *_COLUMNS).select_from(_ALWAYS.outerjoin(endings, condition))
     # Of two changes of one session the later one has drawn the higher number, as it had to wait for the row.
     return found.order_by(_row.sequence).limit(_limit)
 
@@ -149,26 +154,30 @@ def purge_endings(connection: Connection, app_id: str, now: int) -> int:
 
 
 def _read_postgres(connection: Connection, app_id: str, after: str | None, limit: int) -> EndingsPage:
-    server, current, is_replica = connection.execute(_SERVER_POSTGRES).one()
+    then, old, new, reached = _parse_snapshots(after)
+    values = {"of_app_id": app_id, "at_most": limit, "old": old, "new": new, "reached": reached}
+    rows: Sequence[Any] = connection.execute(_IN_SNAPSHOT[old is not None, new is not None], values).all()
+    server, current, is_replica = rows[0][:3]
     if is_replica:
         raise RuntimeError("this PostgreSQL server is a replica, which may not have seen the latest endings")
-    old, new, reached = _parse_snapshots(server, after)
-    values = {"of_app_id": app_id, "at_most": limit, "old": old, "new": new or current, "reached": reached}
-    rows: Sequence[Any] = connection.execute(_IN_SNAPSHOT[old is not None, new is not None], values).all()
-    is_last = len(rows) < limit
-    parts = [server, values["new"]] if is_last else [server, old or "", values["new"], rows[-1].sequence]
-    return EndingsPage([Ending(*row[1:]) for row in rows], "/".join(map(str, parts)), is_last)
+    if then not in (None, server):
+        return _read_postgres(connection, app_id, None, limit)
+    found = [row[3:] for row in rows if row.sequence is not None]
+    is_last = len(found) < limit
+    now = new or current
+    parts = [server, now] if is_last else [server, old or "", now, found[-1][0]]
+    return EndingsPage([Ending(*row[1:]) for row in found], "/".join(map(str, parts)), is_last)
 
 
-def _parse_snapshots(server: str, place: str | None) -> tuple[str | None, str | None, int]:
-    """The old snapshot; and, on the way from it to the new one, that, and how far we have come."""
+def _parse_snapshots(place: str | None) -> tuple[str | None, str | None, str | None, int]:
+    """The server; the old snapshot; and, on the way from it to the new one, that, and how far we have come."""
     match (place or "").split("/"):
-        case [then, old] if then == server:
-            return old, None, 0
-        case [then, old, new, reached] if then == server:
-            return old or None, new, int(reached)
+        case [then, old]:
+            return then, old, None, 0
+        case [then, old, new, reached]:
+            return then, old or None, new, int(reached)
         case _:
-            return None, None, 0
+            return None, None, None, 0
 
 
 def _read_mysql(connection: Connection, app_id: str, after: str | None, limit: int) -> EndingsPage:
