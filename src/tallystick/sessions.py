@@ -212,8 +212,8 @@ class Sessions:
         )
 
     def revoke_session(self, handle: str) -> bool:
-        """End a session. False if there was none. Access tokens that are out stay good until they expire, except where
-        ``check_database`` is asked for."""
+        """End a session. False if there was none. Access tokens that are out stay good until they expire, except with
+        ``instant_revocation`` or where ``check_database`` is asked for."""
         return bool(self._run(self._flows.revoke(self._deployment, [handle])))
 
     def revoke_sessions(self, handles: Iterable[str]) -> list[str]:
@@ -250,7 +250,7 @@ class Sessions:
         """Replace a session's JWT payload, whole. False if there is no such session.
 
         The client's access token shows it after the next refresh, a :meth:`get_session` with ``check_database``, or a
-        :meth:`regenerate_access_token`.
+        :meth:`regenerate_access_token`; with ``instant_revocation`` each :meth:`get_session` does at once.
         """
         return self._run(self._flows.update_payload(self._deployment, handle, payload))
 

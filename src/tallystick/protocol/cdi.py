@@ -30,6 +30,9 @@ class CoreToken(msgspec.Struct, rename="camel"):
     expiry: int
     created_time: int
 
+    def __repr__(self) -> str:
+        return f"CoreToken(expiry={self.expiry}, created_time={self.created_time})"
+
 
 class CoreSession(msgspec.Struct, rename="camel"):
     """A session, as far as an answer tells of it."""
@@ -50,6 +53,9 @@ class Reply(msgspec.Struct, rename="camel"):
     anti_csrf_token: str | None = None
     session_handles: list[str] | None = None
     session_handles_revoked: list[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"Reply(status={self.status!r})"
 
 
 class Information(msgspec.Struct, rename="camel"):

@@ -7,7 +7,7 @@ import hmac
 import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from tallystick.calls import Flow
@@ -46,7 +46,7 @@ _FRACTION_BYTES: Final = 4
 class Surroundings:
     """What all apps of a service share."""
 
-    secret: Secret
+    secret: Secret = field(repr=False)
     clock: Callable[[], int]
     entropy: Callable[[int], bytes]
     new_private_key: Callable[[str], bytes]

@@ -47,6 +47,9 @@ class TenantConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     first_factors: list[str] | None = None
     required_secondary_factors: list[str] | None = None
 
+    def __repr__(self) -> str:
+        return f"TenantConfig(first_factors={self.first_factors})"  # there may be API keys in the rest
+
 
 @dataclass(slots=True)
 class _Known:

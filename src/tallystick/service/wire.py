@@ -71,6 +71,9 @@ class Verification(msgspec.Struct, frozen=True, gc=False):
     do_anti_csrf_check: bool
     check_database: bool | None
 
+    def __repr__(self) -> str:
+        return f"Verification(check_database={self.check_database})"
+
 
 def read_verification(body: Json, cdi: Cdi) -> Verification:
     """``POST /recipe/session/verify``."""
@@ -93,6 +96,9 @@ class Refreshing(msgspec.Struct, frozen=True, gc=False):
     enable_anti_csrf: bool
     static_key: bool | None
     access_token_validity: int | None
+
+    def __repr__(self) -> str:
+        return f"Refreshing(enable_anti_csrf={self.enable_anti_csrf})"
 
 
 def read_refreshing(body: Json, cdi: Cdi) -> Refreshing:

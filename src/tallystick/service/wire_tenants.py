@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 
@@ -29,7 +29,7 @@ class TenantRequest:
     """What an app or a tenant is to be."""
 
     id: str | None
-    core_config: Json
+    core_config: Json = field(repr=False)
     first_factors: Factors
     required_secondary_factors: Factors
 
