@@ -9,7 +9,8 @@ import pytest
 
 from tallystick import AsyncSessions, GeneralError, Sessions
 from tests.remote.cores import RemoteFacades
-from tests.service.serving import RunningCore
+from tests.service.operating import Service
+from tests.service.serving import write_settings
 from tests.unit.facades import KINDS
 from tests.unit.test_facades import refresh, refuse, use
 
@@ -19,15 +20,15 @@ API_KEY = "a-key-of-at-least-20-characters"
 @pytest.fixture
 def cores(tmp_path):
     """Two services on one database, that want a key."""
-    settings = {"api_keys": API_KEY}
-    pair = [RunningCore(f"sqlite:///{tmp_path}/core.db", tmp_path, settings) for _ in range(2)]
+    arguments = ["--config", str(write_settings(tmp_path, api_keys=API_KEY)), f"sqlite:///{tmp_path}/core.db"]
+    pair = [Service(tmp_path, arguments) for _ in range(2)]
     try:
         for core in pair:
             core.start()
         yield pair
     finally:
         for core in pair:
-            core.stop()
+            core.kill()
 
 
 @pytest.fixture(params=KINDS)

@@ -37,6 +37,8 @@ OF_OTHER_VERSIONS = {
 }
 ALSO_SERVED = {"/", "/hello"}
 """With any of four methods: GET is described."""
+STREAMED = {"/tallystick/endings"}
+"""What does not come to an end: docs/reference/core-api.md describes it."""
 
 schema = schemathesis.openapi.from_path(DESCRIPTION, config=SchemathesisConfig.from_dict({}))
 
@@ -96,6 +98,6 @@ def test_every_endpoint_is_described():
         f"{method} {endpoint.path}"
         for endpoint in ENDPOINTS
         for method in endpoint.handlers
-        if endpoint.path not in OF_OTHER_VERSIONS | ALSO_SERVED
+        if endpoint.path not in OF_OTHER_VERSIONS | ALSO_SERVED | STREAMED
     }
     assert described - {"GET /hello"} == served

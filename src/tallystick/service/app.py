@@ -14,12 +14,13 @@ from typing import Any, Final, TypeAlias
 from tallystick import flows
 from tallystick.calls import run_async
 from tallystick.config import PUBLIC
-from tallystick.edges import new_private_key, system_clock
+from tallystick.edges import new_private_key, steady_clock, system_clock
 from tallystick.errors import BadInput, GeneralError, SessionError
 from tallystick.protocol.token_versions import PROTECTED_FIELD
 from tallystick.service import wire_tenants as tenants
 from tallystick.service.answers import Answer, Refusal, json_answer, not_found, not_supported, text_answer
 from tallystick.service.apps import Secret, Surroundings, check_address
+from tallystick.service.endings import Endings, Stream, send_stream
 from tallystick.service.predecessor import Predecessor
 from tallystick.service.registry import Registry
 from tallystick.service.requests import Handler, Observe, Request, Service
@@ -73,7 +74,9 @@ class CoreApp:
         self._settings = settings
         self._registry = Registry(store, settings, around)
         self._router = Router(settings.base_path)
-        self._service = Service(self._registry, Statistics(around.clock), observe or _ignore)
+        observe = observe or _ignore
+        endings = Endings(store, steady_clock, observe)
+        self._service = Service(self._registry, Statistics(around.clock), observe, endings)
 
     async def open(self) -> None:
         """Connect to the store, and see that there are keys. Raises :class:`GeneralError` where that fails."""
@@ -82,6 +85,7 @@ class CoreApp:
 
     async def close(self) -> None:
         """Let go of the store."""
+        await self._service.endings.close()
         await self._predecessor.close()
         await self._registry.close()
         await self._store.close()
@@ -102,7 +106,11 @@ class CoreApp:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await _send_answer(await self._answer(scope, receive), send)
+            answer = await self._answer(scope, receive)
+            if isinstance(answer, Stream):
+                await send_stream(answer, scope, receive, send)
+            else:
+                await _send_answer(answer, send)
         else:
             await send({"type": "websocket.close", "code": 1000})
 
@@ -141,7 +149,7 @@ class CoreApp:
         place = self._router.find(scope["path"])
         if place is None:
             raise not_found()
-        version, presented = _read_headers(scope["headers"])
+        version, presented, last_event = _read_headers(scope["headers"])
         endpoint = place.endpoint
         found = await self._registry.find(place.app_id, place.tenant_id)
         if found is None:
@@ -161,7 +169,7 @@ class CoreApp:
             raise not_supported()
         if found.settings is None:
             return _refuse_unknown(place, scope["method"])
-        request = Request(app, place.tenant_id, cdi, scope["query_string"], body, self._service)
+        request = Request(app, place.tenant_id, cdi, scope["query_string"], body, last_event, self._service)
         return await self._carry_out(handler, request)
 
     async def _carry_out(self, handler: Handler, request: Request) -> Answer:
@@ -182,9 +190,9 @@ class CoreApp:
         return text_answer(500, error.message)
 
 
-def _read_headers(headers: list[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None]:
-    """The version, and the API key."""
-    version = key = authorization = None
+def _read_headers(headers: list[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """The version, the API key, and the last event of a stream."""
+    version = key = authorization = last_event = None
     for name, value in headers:
         if name == b"cdi-version":
             version = value
@@ -192,9 +200,11 @@ def _read_headers(headers: list[tuple[bytes, bytes]]) -> tuple[bytes | None, byt
             key = value
         elif name == b"authorization":
             authorization = value
+        elif name == b"last-event-id":
+            last_event = value
     if key is None and authorization is not None:
         key = authorization[7:] if authorization[:7].lower() == b"bearer " else authorization
-    return version, key
+    return version, key, last_event
 
 
 async def _receive_body(receive: Receive, limit: int) -> bytes:

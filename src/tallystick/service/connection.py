@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tallystick.service.endings import STOP
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 """Of the request line and all headers. A Java core has half of that (spec/cdi.md 1.5.2)."""
@@ -15,7 +18,8 @@ HEAD_SECONDS: Final = 10.0
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """Refuses a head that is too large with 400, and hangs up on one that does not come to its end."""
+    """Refuses a head that is too large with 400, and hangs up on one that does not come to its end.
+    When the server stops, it ends a stream, which would go on."""
 
     _head_bytes = 0
     _is_in_head = True
@@ -52,6 +56,12 @@ class BoundedConnection(HttpToolsProtocol):
         self._is_in_head = True
         self._head_bytes = 0
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.cycle is not None and STOP in self.cycle.scope:
+            stop: Callable[[], object] = self.cycle.scope[STOP]  # type: ignore[typeddict-item]  # a key of our own
+            stop()
 
     def _size_of_head(self) -> int:
         """Exactly: a part of a body may have come with it."""

@@ -15,6 +15,7 @@ from logging import getLogger
 from typing import Any, Final, Protocol, TypeAlias
 
 from tallystick.errors import GeneralError
+from tallystick.service import endings
 from tallystick.service.apps import may_call_from
 from tallystick.service.journal import REQUEST_ID, Journal, choose_request_id
 from tallystick.service.metrics import Metrics
@@ -103,7 +104,9 @@ class Edge:
         REQUEST_ID.set(request_id)
         answer = _Answer(send, request_id)
         endpoint = self._endpoint_of(scope)
-        self._in_hand += 1
+        # Streams have a bound of their own.
+        weight = 0 if endpoint == endings.PATH else 1
+        self._in_hand += weight
         try:
             await self._serve(scope, receive, answer, headers, endpoint)
         except asyncio.CancelledError:
@@ -114,8 +117,8 @@ class Edge:
             _logger.exception("a request failed")
             await answer.refuse(500, "Internal Error")
         finally:
-            self._in_hand -= 1
-            seconds = time.perf_counter() - began
+            self._in_hand -= weight
+            seconds = (answer.began_at or time.perf_counter()) - began
             label = endpoint or UNKNOWN
             self._metrics.count_request(label, answer.status, seconds)
             self._journal.note_request(
@@ -129,11 +132,13 @@ class Edge:
             await self._say_ready(answer)
         elif endpoint == METRICS:
             await self._say_metrics(scope, answer, headers)
-        elif self._in_hand > self._max_in_hand:
+        elif endpoint != endings.PATH and self._in_hand > self._max_in_hand:
             self._metrics.count("request_refused")
             await answer.refuse(503, "Too many requests are in hand", retries=True)
         elif not self._health.is_open:
             await answer.refuse(503, "The service is starting, or has not reached its store yet", retries=True)
+        elif endpoint == endings.PATH:
+            await self._served(scope, receive, answer.send)
         else:
             await self._pass_on(scope, receive, answer)
 
@@ -218,10 +223,13 @@ class _Answer:
         self._send = send
         self._id_header = (b"x-request-id", request_id.encode())
         self.status = 0
+        self.began_at: float | None = None
+        """When the first of it was sent; of a stream the rest comes much later."""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.began_at = time.perf_counter()
             message["headers"] = [*message.get("headers", ()), self._id_header]
         await self._send(message)
 

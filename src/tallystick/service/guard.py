@@ -26,8 +26,9 @@ LIMIT: Final = 3
 PAUSE: Final = 0.2
 """How many seconds pass between two attempts to reach a store that is gone."""
 
-UNGUARDED: Final = frozenset({"open", "close"})
-"""A migration takes its time, and there is nothing to protect before it is over."""
+UNGUARDED: Final = frozenset({"open", "close", "wait_for_endings"})
+"""A migration takes its time, and there is nothing to protect before it is over. Who waits to be told of something must
+not take a turn from those who ask."""
 
 _UNREACHABLE: Final = frozenset(
     {

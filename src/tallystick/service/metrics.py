@@ -27,6 +27,8 @@ EVENTS: Final = {
     "token_theft": ("tallystick_token_thefts", "Refresh tokens that were used by two."),
     "store_error": ("tallystick_store_errors", "Calls that got no answer from the store."),
     "session_purged": ("tallystick_sessions_purged", "Expired sessions that were deleted."),
+    "ending_stream_opened": ("tallystick_ending_streams_opened", "Streams of endings that apps have opened."),
+    "ending_told": ("tallystick_endings_told", "Endings that were told on streams."),
     "request_refused": ("tallystick_requests_refused", "Requests that were refused as too many were in hand."),
 }
 """What is told to ``observe``, and what it is counted as."""

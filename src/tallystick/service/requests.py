@@ -10,6 +10,7 @@ from tallystick.config import PUBLIC
 from tallystick.service import fields
 from tallystick.service.answers import Answer, Refusal
 from tallystick.service.apps import App
+from tallystick.service.endings import Endings
 from tallystick.service.registry import Registry
 from tallystick.service.statistics import Statistics
 from tallystick.service.versions import Cdi
@@ -26,19 +27,30 @@ class Service:
     registry: Registry
     statistics: Statistics
     observe: Observe
+    endings: Endings
 
 
 class Request:
     """What an endpoint works on."""
 
-    __slots__ = ("app", "cdi", "raw_body", "raw_query", "service", "tenant_id")
+    __slots__ = ("app", "cdi", "last_event", "raw_body", "raw_query", "service", "tenant_id")
 
-    def __init__(self, app: App, tenant_id: str, cdi: Cdi, raw_query: bytes, raw_body: bytes, service: Service) -> None:
+    def __init__(
+        self,
+        app: App,
+        tenant_id: str,
+        cdi: Cdi,
+        raw_query: bytes,
+        raw_body: bytes,
+        last_event: bytes | None,
+        service: Service,
+    ) -> None:
         self.app = app
         self.tenant_id = tenant_id
         self.cdi = cdi
         self.raw_query = raw_query
         self.raw_body = raw_body
+        self.last_event = last_event
         self.service = service
 
     def observe(self, event: str, count: int) -> None:
@@ -64,7 +76,7 @@ class Request:
             self.check_public_tenant()
 
 
-Outcome: TypeAlias = Json | Answer | Generator[Any, Any, Json | Answer] | Coroutine[Any, Any, Json]
+Outcome: TypeAlias = Json | Answer | Generator[Any, Any, Json | Answer] | Coroutine[Any, Any, Json | Answer]
 """What an endpoint gives: an answer, or a flow or a coroutine that ends in one."""
 
 Handler: TypeAlias = Callable[[Request], Outcome]

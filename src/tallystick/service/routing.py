@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from tallystick.config import PUBLIC
-from tallystick.service import details, first, keys, sessions, tenancy
+from tallystick.service import details, endings, first, keys, sessions, tenancy
 from tallystick.service.requests import Handler
 
 _APP_SEGMENT: Final = "appid-"
@@ -49,6 +49,7 @@ ENDPOINTS: Final = (
     Endpoint("/telemetry", {"GET": details.tell_telemetry}),
     Endpoint("/requests/stats", {"GET": details.tell_statistics}),
     Endpoint("/ee/license", dict.fromkeys(("GET", "PUT", "DELETE"), details.accept_license)),
+    Endpoint(endings.PATH, {"GET": endings.follow, "HEAD": endings.tell_of}, needs_version=False),
     Endpoint("/user/id", {"GET": details.find_user}),
     Endpoint("/user/remove", {"POST": sessions.remove_user}),
     Endpoint("/.well-known/jwks.json", {"GET": keys.well_known_jwks}, needs_key=False, needs_version=False),

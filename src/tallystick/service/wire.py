@@ -19,6 +19,7 @@ from tallystick.service.versions import Cdi
 from tallystick.types import (
     CookieTokenInfo,
     CreatedSession,
+    Ending,
     FoundSession,
     Json,
     RegeneratedToken,
@@ -356,6 +357,33 @@ def write_jwt(text: str) -> Json:
 
 NO_TELEMETRY: Final = {"exists": False}
 NOT_ALLOWED: Final = {"status": "NOT_ALLOWED"}
+
+
+def read_cursor(query: dict[str, str], last_event: bytes | None) -> str | None:
+    """Where a stream of endings is to go on; ``""`` for the beginning of the log, None for now."""
+    if last_event is None:
+        return query.get("after")
+    return last_event.decode("ascii", "replace").strip()
+
+
+def write_ending(ending: Ending) -> Json:
+    """An ending, as a stream has it."""
+    written: Json = {
+        "handle": ending.handle,
+        "userId": ending.user_id,
+        "tenantId": ending.tenant_id,
+        "kind": ending.kind,
+        "happenedAt": ending.happened_at,
+        "forgetAt": ending.forget_at,
+    }
+    if ending.payload_digest is not None:
+        written["payloadDigest"] = ending.payload_digest
+    return written
+
+
+def write_current(seconds: float) -> Json:
+    """That all is told that was in the log so many seconds after the request had arrived."""
+    return {"secondsSinceRequest": round(seconds, 6)}
 
 
 def read_process_id(query: dict[str, str]) -> str:
