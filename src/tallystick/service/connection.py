@@ -59,8 +59,9 @@ class BoundedConnection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         super().shutdown()
-        if self.cycle is not None and STOP in self.cycle.scope:
-            stop: Callable[[], object] = self.cycle.scope[STOP]  # type: ignore[typeddict-item]  # a key of our own
+        # There is no cycle before the first request.
+        stop: Callable[[], object] | None = getattr(self.cycle, "scope", {}).get(STOP)
+        if stop is not None:
             stop()
 
     def _size_of_head(self) -> int:

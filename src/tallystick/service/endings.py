@@ -192,6 +192,7 @@ class Endings:
         follower = reader.join()
         try:
             yield b"retry: 500\n\n"
+            begun_at = self._steady()
             # Twice: whatever place the first look began at, the second begins where one has ended.
             for _ in range(0 if cursor is None else 2):
                 begun_at, is_last = self._steady(), False
