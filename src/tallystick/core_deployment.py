@@ -11,6 +11,7 @@ from tallystick.config import AntiCsrf, Config, Settings
 from tallystick.errors import GeneralError
 from tallystick.protocol.access_token import AccessToken, UnknownKey
 from tallystick.protocol.core_token import NO_KEYS, PublishedKeys, open_expired_core_token
+from tallystick.protocol.revocation import RevocationView, make_view
 from tallystick.verified_tokens import VerifiedCoreTokens
 
 LONGEST_FRESH: Final = 3_600_000
@@ -103,6 +104,10 @@ class CoreDeployment:
     entropy: Callable[[int], bytes] = field(repr=False)
     """So many bytes from a cryptographically secure source."""
     keys: CoreKeys = field(repr=False)
+    view: RevocationView | None = None
+    """What is known of endings; None where nobody follows them."""
+    steady: Callable[[], float] = field(default=float, repr=False)
+    """A clock that never jumps, in seconds, for the view."""
 
     def new_uuid(self) -> str:
         """A random UUID (RFC 9562 version 4)."""
@@ -110,7 +115,11 @@ class CoreDeployment:
 
 
 def make_core_deployment(
-    settings: Settings, *, clock: Callable[[], int], entropy: Callable[[int], bytes]
+    settings: Settings,
+    *,
+    clock: Callable[[], int],
+    entropy: Callable[[int], bytes],
+    steady: Callable[[], float] = float,
 ) -> CoreDeployment:
     """Check the settings. Raises :class:`GeneralError` (``bad_config``) for one that is the core's to decide."""
     for name in settings:
@@ -124,7 +133,8 @@ def make_core_deployment(
             reason="bad_config",
         )
     keys = CoreKeys(VerifiedCoreTokens(NO_KEYS, config.verified_token_cache))
-    return CoreDeployment(config, clock, entropy, keys)
+    view = make_view(config) if config.instant_revocation else None
+    return CoreDeployment(config, clock, entropy, keys, view, steady)
 
 
 def _not_here(name: str, theirs: str) -> GeneralError:

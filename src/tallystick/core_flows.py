@@ -18,7 +18,7 @@ from tallystick.calls import Flow, ask, later
 from tallystick.config import AntiCsrf, FeedSilence
 from tallystick.core_deployment import CoreDeployment
 from tallystick.errors import BadInput, GeneralError, TokenTheftDetected, TryRefreshToken, Unauthorised
-from tallystick.flows import check_id_refresh_token, no_session, optional_tenant
+from tallystick.flows import check_id_refresh_token, must_ask, no_session, optional_tenant
 from tallystick.protocol import cdi
 from tallystick.protocol import input as given
 from tallystick.protocol.access_token import AccessToken, UnknownKey, parse_access_token
@@ -111,16 +111,19 @@ def verify(
     check_database: bool,
     on_feed_silence: FeedSilence | None = None,
 ) -> Flow[FoundSession]:
-    """Verify an access token here, and by the core where it is a token's first use, or asked for. There is no feed of
-    endings to be silent."""
+    """Verify an access token here, and by the core where it is a token's first use, or asked for, or where the
+    feed of endings leaves it to the core."""
     now = d.clock()
     check_id_refresh_token(id_refresh_token)
     token = yield from _open(d, access_token, d.keys.open, now)
     if do_anti_csrf_check:
         check_anti_csrf(token.anti_csrf_token, anti_csrf_token)
-    if token.parent_hash1 is None and not check_database:
-        return issuing.find(token, copy_json(token.jwt_payload))
-    reply = yield from _ask(cdi.ask_to_verify(str(access_token), check_database=bool(check_database)))
+    asks = bool(check_database)
+    if token.parent_hash1 is None:
+        asks = asks or must_ask(d, token, on_feed_silence)
+        if not asks:
+            return issuing.find(token, copy_json(token.jwt_payload))
+    reply = yield from _ask(cdi.ask_to_verify(str(access_token), check_database=asks))
     match reply:
         case Reply(status="OK", session=CoreSession() as session, access_token=fresh):
             cookie, front_token = _show(d, fresh)
@@ -149,6 +152,9 @@ def verify_alone(
         return None
     token = d.keys.open(access_token, now)
     if not isinstance(token, AccessToken) or token.parent_hash1 is not None:
+        return None
+    view = d.view
+    if view is not None and (token.handle in view.marks or d.steady() > view.fresh_until):
         return None
     expected = token.anti_csrf_token
     if do_anti_csrf_check and expected is not None:
@@ -402,8 +408,11 @@ def jwks(d: CoreDeployment) -> Flow[Json]:
 
 
 def prepare(d: CoreDeployment) -> Flow[None]:
-    """See that the core is there, speaks our version, takes our key, and has keys of its own."""
+    """See that the core is there, speaks our version, takes our key, and has keys of its own; and tells of endings,
+    if they are to be followed."""
     cdi.check_versions((yield from _send(cdi.VERSIONS)))
+    if d.view is not None:
+        cdi.check_feed((yield from _send(cdi.FEED)).status)
     yield from _read_keys(d, d.clock())
 
 

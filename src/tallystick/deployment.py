@@ -13,7 +13,7 @@ from tallystick.config import PUBLIC, Config, milliseconds
 from tallystick.protocol.access_token import AccessToken, UnknownKey, open_expired_access_token
 from tallystick.protocol.derivation import DerivedKeys, derive_all
 from tallystick.protocol.keyring import Keyring, Schedule, empty_keyring
-from tallystick.protocol.revocation import CLOCKS_APART, RevocationView, digest_payload
+from tallystick.protocol.revocation import CLOCKS_APART, RevocationView, digest_payload, make_view
 from tallystick.protocol.rotation import Rule
 from tallystick.protocol.token_versions import V5, TokenVersion
 from tallystick.types import Cause, EndingKind
@@ -124,11 +124,6 @@ def make_deployment(
         entropy=entropy,
         new_private_key=new_private_key,
         keys=KeyState(VerifiedTokens(empty_keyring(schedule, config.algorithm), config.verified_token_cache)),
-        view=_make_view(config) if config.instant_revocation else None,
+        view=make_view(config) if config.instant_revocation else None,
         steady=steady,
     )
-
-
-def _make_view(config: Config) -> RevocationView:
-    keeps = (milliseconds(config.access_token_validity) + CLOCKS_APART) / 1000
-    return RevocationView(lease=config.feed_lease.total_seconds(), keeps=keeps)

@@ -27,9 +27,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tallystick import core_flows, flows
 from tallystick.config import Config, Settings
 from tallystick.core_deployment import CoreDeployment, make_core_deployment
+from tallystick.core_endings import AsyncCoreLog, CoreLog
 from tallystick.deployment import Deployment, make_deployment
 from tallystick.errors import GeneralError, SessionError, TokenTheftDetected
-from tallystick.feeds import AsyncFeed, SyncFeed
+from tallystick.feeds import AsyncFeed, AsyncLog, Log, SyncFeed
 from tallystick.repertoire import Repertoire
 from tallystick.storage.interface import AsyncCore, AsyncSessionStore, Core, SessionStore
 from tallystick.storage.opening import (
@@ -39,8 +40,10 @@ from tallystick.storage.opening import (
     is_core,
     is_ephemeral,
     open_async_core,
+    open_async_core_line,
     open_async_store,
     open_core,
+    open_core_line,
     open_store,
 )
 
@@ -103,7 +106,9 @@ def deploy_core(
     entropy: Callable[[int], bytes] | None,
 ) -> CoreDeployment:
     """The same where a core keeps the sessions."""
-    return make_core_deployment(settings, clock=clock or system_clock, entropy=entropy or secrets.token_bytes)
+    return make_core_deployment(
+        settings, clock=clock or system_clock, entropy=entropy or secrets.token_bytes, steady=steady_clock
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,38 +175,34 @@ def open_feed(
 ) -> SyncFeed | None:
     """The feed of endings, if the settings want it; it starts when it is first needed. From a URL it has connections of
     its own, so that it need not wait for those of a busy app."""
+    d = place.deployment
+    if d.view is None:
+        return None
 
-    def make_store() -> tuple[SessionStore, bool]:
+    def make_log() -> tuple[Log, bool]:
+        if place.is_core:
+            return CoreLog(open_core_line(str(url), d.config, place.api_key), d.steady), True
         return (open_store(url, migrate=migrate), True) if _is_elsewhere(url) else (cast("SessionStore", store), False)
 
-    deployment = _of_feed(place)
-    return None if deployment is None or deployment.view is None else SyncFeed(deployment, deployment.view, make_store)
+    return SyncFeed(d, d.view, make_log)
 
 
 def open_async_feed(
     place: Place, url: str | AsyncEngine | AsyncSessionStore, migrate: bool | None, store: AsyncSessionStore | AsyncCore
 ) -> AsyncFeed | None:
     """The same for asynchronous code."""
+    d = place.deployment
+    if d.view is None:
+        return None
 
-    def make_store() -> tuple[AsyncSessionStore, bool]:
+    def make_log() -> tuple[AsyncLog, bool]:
+        if place.is_core:
+            return AsyncCoreLog(open_async_core_line(str(url), d.config, place.api_key), d.steady), True
         if _is_elsewhere(url):
             return open_async_store(url, migrate=migrate), True
         return cast("AsyncSessionStore", store), False
 
-    deployment = _of_feed(place)
-    return None if deployment is None or deployment.view is None else AsyncFeed(deployment, deployment.view, make_store)
-
-
-def _of_feed(place: Place) -> Deployment | None:
-    if isinstance(place.deployment, Deployment):
-        return place.deployment
-    if place.deployment.config.instant_revocation:
-        raise GeneralError(
-            "instant_revocation needs a store; where a core keeps the sessions, use check_database or a shorter "
-            "access_token_validity",
-            reason="bad_config",
-        )
-    return None
+    return AsyncFeed(d, d.view, make_log)
 
 
 def _is_elsewhere(url: object) -> bool:

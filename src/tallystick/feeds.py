@@ -14,12 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from logging import getLogger
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from tallystick.calls import Call, drive, drive_async
-from tallystick.deployment import Deployment
+from tallystick.config import Config
+from tallystick.errors import GeneralError
 from tallystick.protocol.revocation import NEVER, RevocationView
-from tallystick.storage.interface import AsyncSessionStore, SessionStore
 from tallystick.types import Ending, EndingsPage
 
 if TYPE_CHECKING:
@@ -53,11 +53,41 @@ class Rest:
     seconds: float
 
 
+class Log(Protocol):
+    """Where endings are read, for synchronous code: a store, or a core's stream."""
+
+    def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage: ...
+
+    def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class AsyncLog(Protocol):
+    """The same for asynchronous code."""
+
+    async def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage: ...
+
+    async def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Following(Protocol):
+    """What a feed needs of a deployment."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def steady(self) -> Callable[[], float]: ...
+
+
 class Feed:
     """What thread and task have in common."""
 
-    def __init__(self, deployment: Deployment, view: RevocationView) -> None:
-        self._app_id = deployment.app_id
+    def __init__(self, deployment: Following, view: RevocationView) -> None:
+        self._app_id = deployment.config.app_id
         self._view = view
         self._steady = deployment.steady
         self._interval = deployment.config.feed_interval.total_seconds()
@@ -126,15 +156,15 @@ class Feed:
     def _report(self, error: Exception) -> None:
         if not self._has_failed:
             self._has_failed = True
-            _logger.warning("the feed of endings is silent: %s", type(error).__name__)
+            # A driver's own words may hold anything.
+            why = error.message if isinstance(error, GeneralError) else type(error).__name__
+            _logger.warning("the feed of endings is silent: %s", why)
 
 
 class SyncFeed(Feed):
     """A thread, which does not keep the process from ending. After a fork each process starts one of its own."""
 
-    def __init__(
-        self, deployment: Deployment, view: RevocationView, make_store: Callable[[], tuple[SessionStore, bool]]
-    ) -> None:
+    def __init__(self, deployment: Following, view: RevocationView, make_store: Callable[[], tuple[Log, bool]]) -> None:
         super().__init__(deployment, view)
         self._make_store = make_store
         self._thread: Thread | None = None
@@ -205,7 +235,7 @@ class AsyncFeed(Feed):
     """A task of the event loop in which it is needed."""
 
     def __init__(
-        self, deployment: Deployment, view: RevocationView, make_store: Callable[[], tuple[AsyncSessionStore, bool]]
+        self, deployment: Following, view: RevocationView, make_store: Callable[[], tuple[AsyncLog, bool]]
     ) -> None:
         super().__init__(deployment, view)
         self._make_store = make_store

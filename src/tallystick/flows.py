@@ -13,6 +13,7 @@ from typing import Final, TypeAlias, TypeVar
 from tallystick import issuing
 from tallystick.calls import Flow, ask, work
 from tallystick.config import FeedSilence, milliseconds
+from tallystick.core_deployment import CoreDeployment
 from tallystick.deployment import Deployment
 from tallystick.errors import (
     GeneralError,
@@ -183,12 +184,12 @@ def verify(
     token = yield from open_token(d, access_token, d.keys.open, now)
     if do_anti_csrf_check:
         check_anti_csrf(token.anti_csrf_token, anti_csrf_token)
-    if token.parent_hash1 is None and not (check_database or _must_ask(d, token, on_feed_silence)):
+    if token.parent_hash1 is None and not (check_database or must_ask(d, token, on_feed_silence)):
         return issuing.find(token, copy_json(token.jwt_payload))
     return (yield from verify_in_store(d, token, now))
 
 
-def _must_ask(d: Deployment, token: AccessToken, silence: FeedSilence | None) -> bool:
+def must_ask(d: Deployment | CoreDeployment, token: AccessToken, silence: FeedSilence | None) -> bool:
     """Whether the feed of endings leaves it to the store. Raises :class:`Unauthorised`, or :class:`GeneralError`
     (``feed_silent``) where that is what the app wants."""
     if d.view is None:

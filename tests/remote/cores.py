@@ -126,7 +126,7 @@ class Scripted:
                     self.end_headers()
                     self.wfile.write(content)
 
-            do_POST = do_PUT = do_GET  # noqa: N815 - the base class's names
+            do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815 - the base class's names
 
             def log_message(self, *_args: object) -> None: ...
 

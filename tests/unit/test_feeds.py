@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from tallystick import AsyncSessions, GeneralError, Sessions, Unauthorised
+from tallystick import GeneralError, Sessions, Unauthorised
 from tallystick.storage.memory import MemoryStore
 from tests.unit.workshop import SECRET
 
@@ -183,12 +183,6 @@ def test_a_coroutine_function_is_no_handler_of_synchronous_code():
 
     with pytest.raises(GeneralError, match="coroutine"):
         Sessions("memory://", secret=SECRET, on_session_end=handler, instant_revocation=True)
-
-
-@pytest.mark.parametrize("facade", [Sessions, AsyncSessions])
-def test_a_core_s_sessions_cannot_be_followed(facade):
-    with pytest.raises(GeneralError, match="instant_revocation"):
-        facade("http://127.0.0.1:1", instant_revocation=True)
 
 
 def test_a_look_that_hangs_is_given_up_and_another_thread_takes_over(monkeypatch):

@@ -11,12 +11,14 @@ import msgspec
 
 from tallystick.config import PUBLIC
 from tallystick.errors import BadInput, GeneralError
-from tallystick.types import CoreAnswer, CoreRequest, Json
+from tallystick.types import CoreAnswer, CoreRequest, Ending, EndingKind, Json
 
 VERSION: Final = "5.4"
 """The version that is spoken: that of today's SDKs (spec/cdi.md 1.1.4)."""
 JWKS: Final = CoreRequest("GET", "/.well-known/jwks.json")
 VERSIONS: Final = CoreRequest("GET", "/apiversion")
+FEED: Final = CoreRequest("HEAD", "/tallystick/endings")
+"""No part of the interface: cores of our own have it (docs/reference/core-api.md)."""
 
 _UNKNOWN_PLACE: Final = "AppId or tenantId not found"
 _EXCERPT: Final = 200
@@ -74,6 +76,22 @@ class _Versions(msgspec.Struct):
     versions: list[str]
 
 
+class _Ending(msgspec.Struct, rename="camel"):
+    handle: str
+    user_id: str
+    tenant_id: str
+    kind: EndingKind
+    happened_at: int
+    forget_at: int
+    payload_digest: str | None = None
+
+
+class _Current(msgspec.Struct, rename="camel"):
+    seconds_since_request: float
+
+
+_decode_ending: Final = msgspec.json.Decoder(_Ending).decode
+_decode_current: Final = msgspec.json.Decoder(_Current).decode
 _decode_reply: Final = msgspec.json.Decoder(Reply).decode
 _decode_information: Final = msgspec.json.Decoder(Information).decode
 _decode_versions: Final = msgspec.json.Decoder(_Versions).decode
@@ -226,6 +244,43 @@ def check_answer(request: CoreRequest, answer: CoreAnswer) -> None:
     raise GeneralError(
         f"the core refused {request.method} {request.path} with status {answer.status}{said}", reason="core_refused"
     )
+
+
+def check_feed(status: int) -> None:
+    """Raise what it means that there is no stream of endings."""
+    if status in (404, 405):
+        raise GeneralError(
+            "this core has no stream of endings, as those of tallystick have, so instant_revocation does not work with "
+            "it: leave that out, and use check_database or a shorter access_token_validity",
+            reason="no_feed",
+        )
+    check_answer(FEED, CoreAnswer(status))
+
+
+def read_event(text: bytes) -> Ending | tuple[float, str] | None:
+    """One server-sent event of the stream of endings: an ending; or after how many seconds a look at the log began that
+    has been told of to its end, and the place where it ended. None for anything else."""
+    fields = {name: value for name, _, value in (line.partition(b": ") for line in text.split(b"\n"))}
+    data = fields.get(b"data", b"")
+    try:
+        match fields.get(b"event"):
+            case b"ending":
+                told = _decode_ending(data)
+                return Ending(
+                    told.handle,
+                    told.user_id,
+                    told.tenant_id,
+                    told.kind,
+                    told.happened_at,
+                    told.forget_at,
+                    told.payload_digest,
+                )
+            case b"current":
+                return _decode_current(data).seconds_since_request, fields[b"id"].decode("ascii")
+            case _:
+                return None
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+        raise no_core() from None
 
 
 def is_unknown_place(error: BadInput) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Final
 
-from tallystick.config import FeedSilence
+from tallystick.config import Config, FeedSilence, milliseconds
 from tallystick.types import Ending
 
 CLOCKS_APART: Final = 300_000
@@ -71,6 +71,8 @@ class RevocationView:
         handles: list[str] = []
         ended: list[Ending] = []
         for ending in endings:
+            # Where a core makes the tokens, only it knows how long they live.
+            self._keeps = max(self._keeps, (ending.forget_at - ending.happened_at) / 1000)
             if ending.kind != "changed":
                 if self.marks.get(ending.handle) != _ENDED:
                     ended.append(ending)
@@ -113,6 +115,12 @@ class RevocationView:
 
     def __repr__(self) -> str:
         return f"RevocationView({len(self)})"
+
+
+def make_view(config: Config) -> RevocationView:
+    """An empty one, that counts as news no sooner than it has been confirmed."""
+    keeps = (milliseconds(config.access_token_validity) + CLOCKS_APART) / 1000
+    return RevocationView(lease=config.feed_lease.total_seconds(), keeps=keeps)
 
 
 def judge_feed(

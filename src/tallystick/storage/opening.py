@@ -105,6 +105,27 @@ def open_async_core(url: str, config: Config, api_key: str | None) -> AsyncCore:
     return core
 
 
+def open_core_line(url: str, config: Config, api_key: str | None) -> Any:  # noqa: ANN401 - as below
+    """The line for a core's stream of endings, for synchronous code."""
+    return _load_streams().HttpLine(url, **_line_options(config, api_key))
+
+
+def open_async_core_line(url: str, config: Config, api_key: str | None) -> Any:  # noqa: ANN401 - as below
+    """The same for asynchronous code."""
+    return _load_streams().AsyncHttpLine(url, **_line_options(config, api_key))
+
+
+def _line_options(config: Config, api_key: str | None) -> dict[str, Any]:
+    return {"app_id": config.app_id, "api_key": api_key, "seconds": config.feed_lease.total_seconds()}
+
+
+def _load_streams() -> Any:  # noqa: ANN401 - as below
+    _load_client()
+    from tallystick.storage.remote import streams
+
+    return streams
+
+
 def _core_options(config: Config, api_key: str | None) -> dict[str, Any]:
     return {"app_id": config.app_id, "api_key": api_key, "seconds": config.core_timeout.total_seconds()}
 

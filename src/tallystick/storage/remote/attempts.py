@@ -34,7 +34,7 @@ MAX_PAUSES: Final = 5
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
 
-_UNAVAILABLE: Final = frozenset({500, 502, 503, 504})
+UNAVAILABLE: Final = frozenset({500, 502, 503, 504})
 """The core, or what stands before it, is broken or too busy: another host may not be."""
 
 
@@ -104,7 +104,7 @@ def attempt(request: CoreRequest, hosts: Hosts, seconds: float, now: float) -> A
                 break
             now = (yield Pause(pause)).at
             continue
-        if answer is not None and answer.status not in _UNAVAILABLE:
+        if answer is not None and answer.status not in UNAVAILABLE:
             hosts.wake(host)
             return answer
         problems[host.name] = f"answered with {answer.status}" if answer else f"{outcome.problem}"

@@ -59,8 +59,8 @@ class _Line(Generic[T]):
     process: int = field(default_factory=os.getpid)
 
 
-class _Settings:
-    """What both clients have."""
+class Settings:
+    """What all clients have."""
 
     def __init__(self, urls: str, *, app_id: str, api_key: str | None, seconds: float) -> None:
         if api_key is not None and not _API_KEY.fullmatch(api_key):
@@ -68,9 +68,9 @@ class _Settings:
             raise GeneralError("api_key must be visible ASCII characters without blanks", reason="bad_config")
         self.hosts = Hosts(parse_hosts(urls, app_id))
         self.seconds = seconds
-        self._headers = {"cdi-version": CDI_VERSION, "accept": "application/json", "user-agent": "tallystick"}
+        self.headers = {"cdi-version": CDI_VERSION, "accept": "application/json", "user-agent": "tallystick"}
         if api_key is not None:
-            self._headers["api-key"] = api_key
+            self.headers["api-key"] = api_key
 
     def options(self) -> dict[str, Any]:
         """For a transport. Certificates are checked against the system's, as far as there is TLS at all."""
@@ -84,7 +84,7 @@ class _Settings:
     def make(self, request: CoreRequest, step: Attempt) -> httpx.Request:
         """What is sent."""
         query = f"?{urlencode(request.query)}" if request.query else ""
-        headers = dict(self._headers)
+        headers = dict(self.headers)
         if request.body is not None:
             headers["content-type"] = "application/json; charset=utf-8"
         wait = step.seconds
@@ -140,7 +140,7 @@ class _Body:
         return b"".join(self._parts)
 
 
-class HttpCore(_Settings):
+class HttpCore(Settings):
     """A core, for synchronous code."""
 
     def __init__(self, urls: str, *, app_id: str, api_key: str | None, seconds: float) -> None:
@@ -216,7 +216,7 @@ def _sleep(seconds: float) -> Outcome:
     return Outcome(time.monotonic())
 
 
-class AsyncHttpCore(_Settings):
+class AsyncHttpCore(Settings):
     """The same for asynchronous code."""
 
     def __init__(self, urls: str, *, app_id: str, api_key: str | None, seconds: float) -> None:
