@@ -183,8 +183,15 @@ class SyncFeed(Feed):
             self._is_over.set()  # of one that is stuck
             is_over, has_news = Event(), Event()
             self._is_over, self._busy_since = is_over, self._steady()
-            self._thread = Thread(target=self._run, args=(is_over, has_news), name="tallystick-feed", daemon=True)
-            self._thread.start()
+            thread = Thread(target=self._run, args=(is_over, has_news), name="tallystick-feed", daemon=True)
+            self._thread = thread
+        # Not while the lock is held: gevent runs others meanwhile, and a lock that was made before it had patched
+        # anything would stop all of them.
+        try:
+            thread.start()
+        except RuntimeError:  # there are too many
+            self._thread = None
+            raise
         has_news.wait(self._lease)
 
     def close(self) -> None:
@@ -192,7 +199,7 @@ class SyncFeed(Feed):
         thread, self._thread = self._thread, None
         self._is_over.set()
         self._view.expire()
-        if thread is not None:
+        if thread is not None and thread.ident is not None:
             thread.join(self._interval + 1)
 
     def forget(self) -> None:
@@ -201,7 +208,8 @@ class SyncFeed(Feed):
 
     def _is_running(self) -> bool:
         is_stuck = self._steady() > self._busy_since + self._interval + STUCK_SECONDS
-        return self._thread is not None and self._thread.is_alive() and not is_stuck
+        thread = self._thread
+        return thread is not None and (thread.ident is None or thread.is_alive()) and not is_stuck
 
     def _run(self, is_over: Event, has_news: Event) -> None:
         store, is_own = self._make_store()
