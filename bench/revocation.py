@@ -43,6 +43,8 @@ BATCH = 20
 A_SECOND = 40
 SECRET = "x" * 48
 POSTGRES = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
+MARIADB = ("innodb_buffer_pool_size = 2147483648", "innodb_log_file_size = 1073741824")
+"""So that a million sessions are made in a minute or so, and not in six."""
 
 
 def main() -> None:
@@ -104,6 +106,8 @@ def run_store(name: str) -> Iterator[str]:
             yield server.url
     else:
         with run_mariadb() as server:
+            for setting in MARIADB:
+                filling.execute(server.url, f"SET GLOBAL {setting}")
             yield server.url
 
 
