@@ -22,8 +22,8 @@ OPERATIONS = ("load", "refresh", "list", "create", "purge")
 PURGED_AT_ONCE = 1000
 
 _STATEMENTS: dict[str, ClauseElement] = {
-    "load": statements._LOAD_SESSION,
-    "refresh": statements._ADVANCE_LINE,
+    "load": statements._LOAD_SESSION.statement,
+    "refresh": statements._ADVANCE_LINE.statement,
     "list": statements._LIST_HANDLES_OF_USER[False],
     "create": statements._INSERT_SESSION,
     "purge": statements._PURGE_SESSIONS.statement,

@@ -44,6 +44,7 @@ from sqlalchemy.engine import RootTransaction
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningDelete
 
+from tallystick.storage.sql.direct import Direct
 from tallystick.storage.sql.endings import CHANNEL, current_transaction, tell
 from tallystick.storage.sql.mysql import is_mysql, named_lock
 from tallystick.storage.sql.schema import endings, sessions, signing_keys, theft_events
@@ -110,8 +111,9 @@ def _delete_in_order(condition: ColumnElement[bool]) -> _Deletion:
 
 
 _INSERT_SESSION: Final = insert(sessions)
+_ADD_SESSION: Final = Direct(_INSERT_SESSION, SessionRow.__slots__)
 _whole_rows: Final = select(*(column for column in sessions.c if column.computed is None))
-_LOAD_SESSION: Final = _whole_rows.where(_is_it)
+_LOAD_SESSION: Final = Direct(_whole_rows.where(_is_it), ("of_app_id", "of_handle"))
 _BEYOND: Final = (
     select(_row.handle)
     .where(_of_user(False), _is_alive, _row.handle.not_in(bindparam("spared", expanding=True)))
@@ -122,15 +124,17 @@ _BEYOND: Final = (
 )
 """The sessions of a user for which there is no room: all but the newest."""
 _TAKE_TURN: Final = select(func.pg_advisory_xact_lock(bindparam("turn", type_=BigInteger)))
-_ADVANCE_LINE: Final = (
+_ADVANCE_LINE: Final = Direct(
     update(sessions)
     .where(_is_it, _is_expected_line)
-    .values({name: bindparam(f"new_{name}") for name in LineStep.__slots__})
+    .values({name: bindparam(f"new_{name}") for name in LineStep.__slots__}),
+    ("of_app_id", "of_handle", "expected_line", *(f"new_{name}" for name in LineStep.__slots__)),
 )
-_MARK_USED: Final = (
+_MARK_USED: Final = Direct(
     update(sessions)
     .where(_is_it, _is_expected_line, _row.used_at.is_(None))
-    .values(used_at=bindparam("new_used_at"), expires_at=bindparam("new_expires_at"))
+    .values(used_at=bindparam("new_used_at"), expires_at=bindparam("new_expires_at")),
+    ("of_app_id", "of_handle", "expected_line", "new_used_at", "new_expires_at"),
 )
 _UPDATE_JWT_PAYLOAD: Final = update(sessions).where(_is_it, _is_alive).values(jwt_payload=bindparam("new_jwt_payload"))
 _SWAP_JWT_PAYLOAD: Final = _UPDATE_JWT_PAYLOAD.where(_row.jwt_payload == bindparam("expected"))
@@ -187,7 +191,7 @@ _PURGE_KEYS: Final = delete(signing_keys).where(
 
 
 def insert_session(connection: Connection, row: SessionRow) -> None:
-    connection.execute(_INSERT_SESSION, _values(row))
+    _ADD_SESSION.count(connection, _values(row))
 
 
 def insert_session_within(
@@ -248,13 +252,13 @@ def _values(row: SessionRow | TheftEvent | KeyRow) -> dict[str, object]:
 
 
 def load_session(connection: Connection, app_id: str, handle: str) -> SessionRow | None:
-    found = connection.execute(_LOAD_SESSION, _it(app_id, handle)).one_or_none()
+    found = _LOAD_SESSION.fetch(connection, _it(app_id, handle))
     return None if found is None else SessionRow(*found)
 
 
 def advance_line(connection: Connection, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
     new = {f"new_{name}": getattr(step, name) for name in LineStep.__slots__}
-    return _swap(connection, _ADVANCE_LINE, _it(app_id, handle) | {"expected_line": expected_line} | new)
+    return _ADVANCE_LINE.count(connection, _it(app_id, handle) | {"expected_line": expected_line} | new) == 1
 
 
 def mark_used(
@@ -266,7 +270,7 @@ def mark_used(
     expires_at: int,
 ) -> bool:
     new = {"new_used_at": used_at, "new_expires_at": expires_at}
-    return _swap(connection, _MARK_USED, _it(app_id, handle) | {"expected_line": expected_line} | new)
+    return _MARK_USED.count(connection, _it(app_id, handle) | {"expected_line": expected_line} | new) == 1
 
 
 def update_jwt_payload(

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.util import greenlet_spawn
 
 from tallystick.storage.sql import endings, statements, tenants
 from tallystick.storage.sql.bell import AsyncBell, Bell
@@ -373,10 +374,15 @@ class AsyncSqlStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
+        def step() -> R:
+            # What an AsyncConnection does, in one greenlet instead of three and without a task of its own for closing:
+            # measured, a quarter of a statement's processor time.
+            with self._engine.sync_engine.connect() as connection:
+                return statement(connection, *args, **kwargs)
+
         retries = Retries()
         while True:
             try:
-                async with self._engine.connect() as connection:
-                    return await connection.run_sync(statement, *args, **kwargs)
+                return await greenlet_spawn(step)
             except DBAPIError as error:
                 await asyncio.sleep(retries.pause_after(error))
