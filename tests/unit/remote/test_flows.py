@@ -51,7 +51,7 @@ def info(text):
 
 @pytest.fixture
 def d(clock):
-    return make_core_deployment({}, clock=clock, entropy=SeededEntropy(1))
+    return make_core_deployment({"verified_token_cache": 10_000}, clock=clock, entropy=SeededEntropy(1))
 
 
 @pytest.fixture
