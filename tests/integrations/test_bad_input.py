@@ -158,15 +158,24 @@ def asgi_framework(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-@pytest.fixture(scope="module", params=["h11", "httptools"])
-def port(asgi_framework: Any, request: pytest.FixtureRequest) -> Iterator[int]:
+TOO_LONG = {"h11": [b"400", b"431"], "httptools": [b"401"]}
+
+
+@pytest.fixture(scope="module", params=list(TOO_LONG))
+def parser(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def port(asgi_framework: Any, parser: str) -> Iterator[int]:
     """A real uvicorn: h11 refuses long headers by itself, httptools passes them on."""
     with (
         asgi_framework.open(Plan("memory://", FakeClock())) as client,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
         assert isinstance(client, AsgiClient)
-        server = uvicorn.Server(uvicorn.Config(client.app, http=request.param, log_level="critical", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(client.app, http=parser, log_level="critical", lifespan="off"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()
         while not server.started:
@@ -191,8 +200,8 @@ def talk(port: int, request: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("line", "statuses"),
     [
-        (b"cookie: sAccessToken=" + b"a" * 1_000_000, [b"400", b"431", b"401"]),
-        (b"authorization: Bearer " + b"a" * 1_000_000, [b"400", b"431", b"401"]),
+        (b"cookie: sAccessToken=" + b"a" * 1_000_000, TOO_LONG),
+        (b"authorization: Bearer " + b"a" * 1_000_000, TOO_LONG),
         (b"cookie: sAccessToken=" + b"a" * 30_000, [b"401"]),
         (b"cookie: sAccessToken=\xff\xfe\x80; \xe9=\xe9", [b"401"]),
         (b"authorization: Bearer \xff.\xff.\xff", [b"401"]),
@@ -202,9 +211,12 @@ def talk(port: int, request: bytes) -> bytes:
     ids=lambda value: value[:30].decode("latin-1") if isinstance(value, bytes) else "",
 )
 @pytest.mark.parametrize("start", [b"GET /me", b"POST /auth/session/refresh", b"POST /auth/signout"])
-def test_a_real_server_refuses_bad_headers(port: int, line: bytes, statuses: list[bytes], start: bytes):
+def test_a_real_server_refuses_bad_headers(
+    port: int, parser: str, line: bytes, statuses: list[bytes] | dict[str, list[bytes]], start: bytes
+):
+    accepted = statuses[parser] if isinstance(statuses, dict) else statuses
     request = start + b" HTTP/1.1\r\nhost: api.test\r\nconnection: close\r\ncontent-length: 0\r\n" + line + b"\r\n\r\n"
     received = talk(port, request)
-    assert received == b"" or received.split(b" ")[1] in statuses, received[:200]
+    assert received == b"" or received.split(b" ")[1] in accepted, received[:200]
     assert b"Traceback" not in received
     assert talk(port, b"GET /none HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
