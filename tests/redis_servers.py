@@ -91,33 +91,51 @@ def run_redis(*options: str) -> Iterator[RedisServer]:
 
 @contextmanager
 def run_redis_with_replica() -> Iterator[tuple[RedisServer, RedisServer]]:
-    """The same with a second server that copies it, and is in time with it."""
-    with _home() as home, run_redis() as master:
-        address = f"127.0.0.1 {master.port}"
-        replica = start_redis(home, master.password, "--replicaof", address, "--masterauth", master.password)
-        try:
-            wait_until_linked(replica)
-            yield master, replica
-        finally:
-            replica.resume()
-            replica.stop()
+    """The same with a second server that copies it, and is in time with it. Either may become the other's replica."""
+    with contextlib.ExitStack() as stack:
+        password = secrets.token_hex(16)
+        options = ("--masterauth", password, "--repl-diskless-sync-delay", "0")
+        master = start_redis(stack.enter_context(_home()), password, *options)
+        stack.callback(master.stop)
+        following = ("--replicaof", f"127.0.0.1 {master.port}")
+        replica = start_redis(stack.enter_context(_home()), password, *options, *following)
+        stack.callback(replica.stop)
+        stack.callback(replica.resume)
+        wait_until_linked(replica)
+        yield master, replica
 
 
 @contextmanager
-def run_sentinel(master: RedisServer) -> Iterator[str]:
-    """A Sentinel that watches a server, and takes it for lost only after a minute; the URL by which to find that."""
-    with _home() as home:
-        settings = home / "sentinel.conf"
-        lines = [
-            f"sentinel monitor watched 127.0.0.1 {master.port} 1",
-            "sentinel down-after-milliseconds watched 60000",
-        ]
-        settings.write_text("\n".join([*lines, f"sentinel auth-pass watched {master.password}"]) + "\n")
-        server = start_redis(home, "", program_options=(str(settings), "--sentinel"))
-        try:
-            yield f"redis+sentinel://:{master.password}@127.0.0.1:{server.port}/watched"
-        finally:
-            server.stop()
+def run_sentinels(master: RedisServer, *, count: int = 1, down_after_ms: int = 60_000) -> Iterator[str]:
+    """Sentinels that watch a server and its replicas, most of whom must agree that it is lost; the URL by which to find
+    it. They take it for lost when it has not answered for so long."""
+    with contextlib.ExitStack() as stack:
+        watchers = []
+        for _ in range(count):
+            home = stack.enter_context(_home())
+            settings = home / "sentinel.conf"
+            lines = [
+                f"sentinel monitor watched 127.0.0.1 {master.port} {count // 2 + 1}",
+                f"sentinel auth-pass watched {master.password}",
+                f"sentinel down-after-milliseconds watched {down_after_ms}",
+            ]
+            settings.write_text("\n".join(lines) + "\n")
+            watchers.append(start_redis(home, "", program_options=(str(settings), "--sentinel")))
+            stack.callback(watchers[-1].stop)
+        for watcher in watchers:
+            _wait_until_acquainted(watcher, count - 1)
+        hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in watchers)
+        yield f"redis+sentinel://:{master.password}@{hosts}/watched"
+
+
+def _wait_until_acquainted(sentinel: RedisServer, others: int) -> None:
+    """Until a Sentinel has found the other ones; it finds replicas before them."""
+    deadline = time.monotonic() + START_SECONDS
+    with sentinel.client() as client:
+        while client.sentinel_master("watched")["num-other-sentinels"] < others:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the Sentinels did not find each other")
+            time.sleep(0.05)
 
 
 def wait_until_linked(replica: RedisServer) -> None:

@@ -2,14 +2,15 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tallystick import AsyncSessions, GeneralError, Sessions
 from tallystick.storage.opening import open_async_store, open_store
-from tallystick.storage.redis.client import WaitRule, split_wait_rule
+from tallystick.storage.redis.client import AT_ONCE, WaitRule, split_wait_rule
 from tallystick.testing.contract.rows import CAUSE, LINE, make_session, make_step
-from tests.redis_servers import empty_redis, run_redis_with_replica, run_sentinel
+from tests.redis_servers import empty_redis, run_redis_with_replica, run_sentinels
 
 SECRET = "a-secret-for-tests-that-is-long-enough-0001"
 DEADLINE_SECONDS = 60
@@ -23,7 +24,7 @@ def pair():
 
 @pytest.fixture(scope="module")
 def sentinel_url(pair):
-    with run_sentinel(pair[0]) as url:
+    with run_sentinels(pair[0]) as url:
         yield url
 
 
@@ -215,3 +216,26 @@ def test_a_cluster_with_too_few_replicas_refuses(redis_cluster_url):
         sessions.create_new_session("user")
     assert is_refused(refused.value)
     sessions.close()
+
+
+# However it is reached
+
+
+@pytest.mark.parametrize("place", ["server", "sentinel_url", "redis_cluster_url"])
+def test_more_calls_at_once_than_connections_wait_their_turn(place, pair, request):
+    url = pair[0].url if place == "server" else request.getfixturevalue(place)
+    many, row = 3 * AT_ONCE, make_session()
+    empty_redis(pair[0].url if place == "sentinel_url" else url)
+
+    async def load():
+        store = open_async_store(url)
+        await store.insert_session(row)
+        found = await asyncio.gather(*(store.load_session("public", row.handle) for _ in range(many)))
+        await store.close()
+        return found
+
+    assert asyncio.run(load()) == [row] * many
+    store = open_store(url)
+    with ThreadPoolExecutor(many) as threads:
+        assert list(threads.map(lambda _: store.load_session("public", row.handle), range(many))) == [row] * many
+    store.close()

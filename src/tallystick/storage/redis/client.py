@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from tallystick.errors import GeneralError
 
 AT_ONCE: Final = 50
-"""How many connections a client has at the most, to each server."""
+"""How many steps of a store are under way at the most, and how many connections there are to each server."""
 
 WAIT_SECONDS: Final = 5
 """How long to wait for a connection, or for an answer."""
@@ -110,6 +110,8 @@ def _make_cluster(library: Any, url: str) -> Any:  # noqa: ANN401
     # to be done twice; all do.
     options = _options(library)
     del options["retry"]
+    # A step that finds its node gone asks another one for the cluster's new state before it lets go of its connection.
+    options["max_connections"] = 2 * AT_ONCE
     return library.RedisCluster.from_url(url, **options)
 
 

@@ -7,13 +7,22 @@ import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 from logging import getLogger
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from tallystick.errors import GeneralError
 from tallystick.storage.redis import steps, tenants
-from tallystick.storage.redis.client import WaitRule, check_url, list_clients, make_client, name_server, split_wait_rule
+from tallystick.storage.redis.client import (
+    AT_ONCE,
+    WAIT_SECONDS,
+    WaitRule,
+    check_url,
+    list_clients,
+    make_client,
+    name_server,
+    split_wait_rule,
+)
 from tallystick.storage.redis.confirming import run_confirmed, run_confirmed_async
 from tallystick.storage.redis.steps import SCANNED_AT_ONCE, Ask, Batch, Scan, Script, Step
 from tallystick.types import Cause, EndingsPage, KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
@@ -43,6 +52,7 @@ class RedisStore:
         self._is_open = False
         self._client: Any = None
         self._making = Lock()
+        self._turns = Semaphore(AT_ONCE)
 
     def insert_session(self, row: SessionRow) -> None:
         self._run(steps.insert_session(row))
@@ -161,6 +171,15 @@ class RedisStore:
             return result
 
     def _ask(self, question: Ask) -> Any:  # noqa: ANN401 - what Redis answers
+        # Of redis-py's pools those for Sentinel and clusters let nobody wait: one too many is an error there.
+        if not self._turns.acquire(timeout=WAIT_SECONDS):
+            raise TimeoutError(f"{AT_ONCE} steps are under way, and none has ended for {WAIT_SECONDS} s")
+        try:
+            return self._put(question)
+        finally:
+            self._turns.release()
+
+    def _put(self, question: Ask) -> Any:  # noqa: ANN401 - as above
         client = self._client or self._connect()
         match question:
             case Script() | Batch() if self._rule is not None and question.needs_replicas:
@@ -205,6 +224,7 @@ class AsyncRedisStore:
         self._name = name_server(url)
         self._is_open = False
         self._clients = WeakKeyDictionary[asyncio.AbstractEventLoop, Any]()
+        self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
 
     async def insert_session(self, row: SessionRow) -> None:
         await self._run(steps.insert_session(row))
@@ -325,6 +345,15 @@ class AsyncRedisStore:
             return result
 
     async def _ask(self, question: Ask) -> Any:  # noqa: ANN401 - what Redis answers
+        turns = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+        async with asyncio.timeout(WAIT_SECONDS):
+            await turns.acquire()
+        try:
+            return await self._put(question)
+        finally:
+            turns.release()
+
+    async def _put(self, question: Ask) -> Any:  # noqa: ANN401 - as above
         client = self._connect()
         match question:
             case Script() | Batch() if self._rule is not None and question.needs_replicas:
