@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from tallystick import GeneralError, Sessions, Unauthorised
 from tallystick.errors import SessionError
+from tallystick.types import CreatedSession
 
 T = TypeVar("T")
 
@@ -27,13 +28,21 @@ class Jar:
     handle: str
     refresh: str
     is_signed_out: bool = False
+    is_lost: bool = False
+
+
+def describe(seen: Counter[str], longest_error: float) -> str:
+    names = ("sign-ins", "refreshes", "revocations", "errors", "lost sessions", "lost revocations")
+    return ", ".join(f"{seen[name]} {name}" for name in names) + f"; longest error {longest_error:.1f} s"
 
 
 class Load:
-    """Several clients, each with one operation after another, on one store."""
+    """Several clients, each with one operation after another, on one store. Where that ``may_lose`` what it has
+    acknowledged, it is counted; else it is wrong."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, *, may_lose: bool = False) -> None:
         self.sessions = sessions
+        self._may_lose = may_lose
         self.seen: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.longest_error = 0.0
@@ -63,6 +72,9 @@ class Load:
         """Everybody has what was acknowledged to him. Call it when the store is well again."""
         assert self.wrong == []
         for jar in (jar for own in self._jars for jar in own):
+            if jar.is_lost:
+                self.seen["lost sessions"] += 1
+                continue
             handles = self.sessions.get_all_session_handles_for_user(jar.user)
             if jar.is_signed_out:
                 is_out = not handles
@@ -82,13 +94,12 @@ class Load:
                     self.seen["lost sessions"] += 1
 
     def describe(self) -> str:
-        names = ("sign-ins", "refreshes", "revocations", "errors", "lost sessions", "lost revocations")
-        return ", ".join(f"{self.seen[name]} {name}" for name in names) + f"; longest error {self.longest_error:.1f} s"
+        return describe(self.seen, self.longest_error)
 
     def _live(self, number: int) -> None:
         dice, jars = random.Random(number), self._jars[number]  # noqa: S311 - no secret
         while not self._is_over.is_set():
-            alive = [jar for jar in jars if not jar.is_signed_out]
+            alive = [jar for jar in jars if not (jar.is_signed_out or jar.is_lost)]
             if len(alive) < 3:
                 self._sign_in(f"user-{number}-{len(jars)}-{self.seen['errors']}", jars)
             elif dice.random() < 0.2:
@@ -102,9 +113,18 @@ class Load:
             jars.append(Jar(user, created.session.handle, created.refresh_token.token))
 
     def _refresh(self, jar: Jar) -> None:
-        child = self._try("refreshes", lambda: self.sessions.refresh_session(jar.refresh))
+        child = self._try("refreshes", lambda: self._exchange(jar))
         if child is not None:
             jar.refresh = child.refresh_token.token
+
+    def _exchange(self, jar: Jar) -> CreatedSession | None:
+        try:
+            return self.sessions.refresh_session(jar.refresh)
+        except Unauthorised:
+            if not self._may_lose:
+                raise
+            jar.is_lost = True
+            return None
 
     def _sign_out(self, jar: Jar) -> None:
         # Again, where the answer did not come, as a person would.
@@ -113,7 +133,7 @@ class Load:
                 jar.is_signed_out = True
                 return
 
-    def _try(self, kind: str, call: Callable[[], T]) -> T | None:
+    def _try(self, kind: str, call: Callable[[], T | None]) -> T | None:
         began = time.monotonic()
         try:
             answer = call()
@@ -128,5 +148,5 @@ class Load:
             self.wrong.append(f"{kind}: {error!r}")
             self._is_over.set()
             return None
-        self.seen[kind] += 1
+        self.seen[kind] += answer is not None
         return answer
