@@ -63,18 +63,12 @@ check: lint ## Format, lint, types, layers, unit tests, and small worlds of the 
 prove: setup ## Explore every state of the rotation, and of four other schemes: under three minutes
 	@$(BIN)/python -m tests.model prove
 
-# For the browser alone, with which one test failed once and nobody knows why: what failed is run once more, and said to
-# be. Races and crashes are proved by tests that must never fail, so nothing else is given a second look.
-define twice
-$(1) || { [ $$? -eq 1 ] && echo "--- once more, what has failed ---" && $(1) --last-failed --last-failed-no-failures none; }
-endef
-
 test: setup system assets lint ## Everything that CI runs, with coverage of the pure layers
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 -m "not browser" --ignore=tests/model
 	$(BIN)/python -m pytest -n 2 -m "not browser" --no-token-cache tests/unit tests/integrations
 	$(BIN)/python -m pytest -n 2 tests/model
-	$(call twice,$(BIN)/python -m pytest -m browser)
+	$(BIN)/python -m pytest -m browser
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

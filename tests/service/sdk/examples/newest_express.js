@@ -33,6 +33,11 @@ function addRoutes() {
             credentials: true,
         }),
     );
+    app.use((req, res, next) => {
+        // An answer that the browser has kept would bring its tokens back; see docs/how-to/use-it-from-other-languages.md.
+        res.set("Cache-Control", "no-store");
+        next();
+    });
     app.use(middleware());
 
     app.post("/sign-in/:user", async (req, res) => {
