@@ -154,7 +154,7 @@ def verify_alone(
     if not isinstance(token, AccessToken) or token.parent_hash1 is not None:
         return None
     view = d.view
-    if view is not None and (token.handle in view.marks or d.steady() > view.fresh_until):
+    if view is not None and (now >= view.stale_at or d.steady() > view.fresh_until or token.handle in view.marks):
         return None
     expected = token.anti_csrf_token
     if do_anti_csrf_check and expected is not None:

@@ -63,10 +63,10 @@ def system_clock() -> int:
 
 
 steady_clock: Callable[[], float] = (
-    # It goes on while the machine is suspended, which Python's own steady clock does not.
     partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
-"""Seconds since some moment; it never jumps."""
+"""Seconds since some moment, by which a core's stream is dated. It never jumps, and where the system has such a clock it
+goes on while the machine is suspended."""
 
 
 def new_private_key(algorithm: str) -> bytes:
@@ -96,7 +96,7 @@ def deploy(
         clock=clock or system_clock,
         entropy=entropy or secrets.token_bytes,
         new_private_key=new_private_key,
-        steady=steady_clock,
+        steady=time.monotonic,
     )
 
 
@@ -107,7 +107,7 @@ def deploy_core(
 ) -> CoreDeployment:
     """The same where a core keeps the sessions."""
     return make_core_deployment(
-        settings, clock=clock or system_clock, entropy=entropy or secrets.token_bytes, steady=steady_clock
+        settings, clock=clock or system_clock, entropy=entropy or secrets.token_bytes, steady=time.monotonic
     )
 
 
@@ -181,7 +181,7 @@ def open_feed(
 
     def make_log() -> tuple[Log, bool]:
         if place.is_core:
-            return CoreLog(open_core_line(str(url), d.config, place.api_key), d.steady), True
+            return CoreLog(open_core_line(str(url), d.config, place.api_key), steady_clock), True
         return (open_store(url, migrate=migrate), True) if _is_elsewhere(url) else (cast("SessionStore", store), False)
 
     return SyncFeed(d, d.view, make_log)
@@ -197,7 +197,7 @@ def open_async_feed(
 
     def make_log() -> tuple[AsyncLog, bool]:
         if place.is_core:
-            return AsyncCoreLog(open_async_core_line(str(url), d.config, place.api_key), d.steady), True
+            return AsyncCoreLog(open_async_core_line(str(url), d.config, place.api_key), steady_clock), True
         if _is_elsewhere(url):
             return open_async_store(url, migrate=migrate), True
         return cast("AsyncSessionStore", store), False

@@ -80,6 +80,9 @@ class Following(Protocol):
     def config(self) -> Config: ...
 
     @property
+    def clock(self) -> Callable[[], int]: ...
+
+    @property
     def steady(self) -> Callable[[], float]: ...
 
 
@@ -89,7 +92,7 @@ class Feed:
     def __init__(self, deployment: Following, view: RevocationView) -> None:
         self._app_id = deployment.config.app_id
         self._view = view
-        self._steady = deployment.steady
+        self._clock, self._steady = deployment.clock, deployment.steady
         self._interval = deployment.config.feed_interval.total_seconds()
         self._lease = deployment.config.feed_lease.total_seconds()
         self._listeners: set[Listener] = set()
@@ -102,12 +105,12 @@ class Feed:
         """How it is, now."""
         now = self._steady()
         age = None if self._looked_at == NEVER else now - self._looked_at
-        return FeedState(now <= self._view.fresh_until, age, len(self._view))
+        return FeedState(self.is_fresh, age, len(self._view))
 
     @property
     def is_fresh(self) -> bool:
         """Whether all that ended longer ago than the lease is known."""
-        return self._steady() <= self._view.fresh_until
+        return self._view.is_fresh(self._clock(), self._steady())
 
     def has_ended(self, handle: str) -> bool:
         """Whether a session is known to have ended."""
@@ -121,7 +124,7 @@ class Feed:
 
     def _follow(self, is_over: Callable[[], bool], on_news: Callable[[], object]) -> Generator[Call | Rest, Any, None]:
         while not is_over():
-            begun_at = self._steady()
+            begun_at, now = self._steady(), self._clock()
             try:
                 while True:
                     page: EndingsPage = yield Call("read_endings", (self._app_id, self._place, PAGE))
@@ -130,7 +133,7 @@ class Feed:
                     self._take(page)
                     if page.is_last:
                         break
-                self._confirm(begun_at)
+                self._confirm(begun_at, now)
                 on_news()
                 yield Call("wait_for_endings", (self._app_id, self._place, self._interval))
             except Exception as error:
@@ -146,8 +149,8 @@ class Feed:
             for ending in ended:
                 listener(ending)
 
-    def _confirm(self, begun_at: float) -> None:
-        self._view.confirm(begun_at)
+    def _confirm(self, begun_at: float, now: int) -> None:
+        self._view.confirm(begun_at, now)
         self._looked_at = begun_at
         if self._has_failed:
             self._has_failed = False

@@ -192,13 +192,15 @@ def verify(
 def must_ask(d: Deployment | CoreDeployment, token: AccessToken, silence: FeedSilence | None) -> bool:
     """Whether the feed of endings leaves it to the store. Raises :class:`Unauthorised`, or :class:`GeneralError`
     (``feed_silent``) where that is what the app wants."""
-    if d.view is None:
+    view = d.view
+    if view is None:
         return False
 
     def digest() -> str:
         return digest_payload(given.encode_json(token.jwt_payload))
 
-    match judge_feed(d.view, token.handle, digest, silence or d.config.on_feed_silence, d.steady()):
+    is_fresh = view.is_fresh(d.clock(), d.steady())
+    match judge_feed(view, token.handle, digest, silence or d.config.on_feed_silence, is_fresh=is_fresh):
         case FeedVerdict.ENDED:
             raise no_session()
         case FeedVerdict.SILENT:
@@ -214,11 +216,12 @@ def verify_alone(
     :func:`verify`."""
     if id_refresh_token is not OMITTED:
         check_id_refresh_token(id_refresh_token)
-    token = d.keys.verified.open(access_token, d.secrets, d.clock()) if access_token else None
+    now = d.clock()
+    token = d.keys.verified.open(access_token, d.secrets, now) if access_token else None
     if not isinstance(token, AccessToken) or token.parent_hash1 is not None:
         return None
     view = d.view
-    if view is not None and (token.handle in view.marks or d.steady() > view.fresh_until):
+    if view is not None and (now >= view.stale_at or d.steady() > view.fresh_until or token.handle in view.marks):
         return None
     expected = token.anti_csrf_token
     if do_anti_csrf_check and expected is not None:

@@ -14,9 +14,10 @@ from tallystick.edges import new_private_key
 from tallystick.errors import SessionError
 from tallystick.protocol.derivation import DerivedKeys, derive_keys
 from tallystick.protocol.keyring import Keyring, Schedule, empty_keyring, mint_key_row, open_keyring
+from tallystick.protocol.revocation import RevocationView
 from tallystick.protocol.signing import Signer
 from tallystick.testing import START, SeededEntropy
-from tallystick.types import KeyRow
+from tallystick.types import Ending, KeyRow
 
 SECRET = "a-secret-for-tests-that-is-long-enough-0001"
 FORMER = "a-secret-for-tests-that-is-long-enough-0000"
@@ -172,3 +173,23 @@ def drive(flow: Flow[Any], *answers: object) -> Driven:
         driven.error = error
     assert next(script, Ellipsis) is Ellipsis, f"the flow ended before its script, with {driven.error!r}"
     return driven
+
+
+def make_view_with_news_after_the_search(handle, now):
+    """What a verification sees when the feed's thread runs between its looks at a view: the view is old, and as soon as
+    it has been searched it is new, and says that the session has ended."""
+    view = RevocationView(lease=2, keeps=3600)
+
+    class Marks(dict):
+        def __contains__(self, key):
+            return self.get(key) is not None
+
+        def get(self, key, default=None):
+            found = super().get(key, default)
+            view.marks = {}
+            view.apply([Ending(handle, "user", "public", "revoked", now, now)], 0.0)
+            view.confirm(0.0, now)
+            return found
+
+    view.marks = Marks()
+    return view

@@ -4,10 +4,12 @@ The theorem (tests/revocation): a session whose ending was in the store's log at
 verification that begins later than ``lease`` after it, whatever becomes of the feed; unless the app has chosen to
 accept what it cannot tell.
 
-For: a verification that accepts found the view fresh, so a look at the log that *began* less than ``lease`` ago is in
-it, whole. What was in the log before that is in the view, and what is in the view is refused. Only this process's own
-steady clock has a part in it, and only in judging the age of its own looks: no other machine's clock does, nor when
-anything is said to have happened. A process that was stopped for a while looks at that clock when it goes on.
+For: a verification that accepts found the view fresh, and *then* its session not in it. So a look at the log that
+*began* less than ``lease`` before is in the view, whole; what was in the log before that is in the view, and what is in
+the view is refused. The other way round it would be wrong: the feed may write between the two, and a view that is old
+when it is searched count as news when its age is looked at. Only this process's own clocks have a part in it, and only
+in judging the age of its own looks: no other machine's clock does, nor when anything is said to have happened. A
+process that was stopped for a while looks at them when it goes on.
 """
 
 from __future__ import annotations
@@ -51,17 +53,21 @@ class FeedVerdict(Enum):
 class RevocationView:
     """The sessions of which an access token may be out that does not hold any more.
 
-    Written by one thread, read by any number without a lock: what they read is one entry of a dictionary. Instants are
-    those of a steady clock, in seconds, as is ``keeps``: for how long an entry may matter.
+    Written by one thread, read by any number without a lock: what they read is whether it is fresh, and then one entry
+    of a dictionary. Instants are those of a steady clock, in seconds, as is ``keeps``: for how long an entry may matter.
     """
 
-    __slots__ = ("_batches", "_keeps", "_lease", "fresh_until", "marks")
+    __slots__ = ("_batches", "_keeps", "_lease", "fresh_until", "marks", "stale_at")
 
     def __init__(self, *, lease: float, keeps: float) -> None:
         self._lease = lease
         self._keeps = keeps
         self.fresh_until = NEVER
         """Until when the view counts as news."""
+        self.stale_at = 0
+        """And when it counts as such no more by the clock of the day, in ms. That may jump, but it goes on while the
+        machine is suspended, when the steady clock of Python stands still; one that does not takes twice as long to
+        read."""
         self.marks: dict[str, str] = {}
         """By handle: that it has ended, or the digest of the payload that it has now."""
         self._batches: deque[tuple[float, list[str]]] = deque()
@@ -90,9 +96,14 @@ class RevocationView:
         """Whether the log has said that a session is over."""
         return self.marks.get(handle) == _ENDED
 
-    def confirm(self, begun_at: float) -> None:
-        """Say that all of the log is in here that was in it at ``begun_at``."""
+    def is_fresh(self, now: int, steady: float) -> bool:
+        """Whether all that ended longer ago than the lease is known. To be asked before ``marks`` is."""
+        return now < self.stale_at and steady <= self.fresh_until
+
+    def confirm(self, begun_at: float, now: int) -> None:
+        """Say that all of the log is in here that was in it at ``begun_at``, when it was ``now`` by the other clock."""
         self._forget(begun_at)
+        self.stale_at = now + int(self._lease * 1000) + 1
         self.fresh_until = begun_at + self._lease if len(self.marks) < FULL else NEVER
 
     def expire(self) -> None:
@@ -124,15 +135,16 @@ def make_view(config: Config) -> RevocationView:
 
 
 def judge_feed(
-    view: RevocationView, handle: str, digest_of_payload: Callable[[], str], silence: FeedSilence, now: float
+    view: RevocationView, handle: str, digest_of_payload: Callable[[], str], silence: FeedSilence, *, is_fresh: bool
 ) -> FeedVerdict:
-    """What the view says of a session. ``digest_of_payload`` is called where it matters."""
+    """What the view says of a session. Whether it is fresh was asked before; ``digest_of_payload`` is called where it
+    matters."""
     mark = view.marks.get(handle)
     if mark == _ENDED:
         return FeedVerdict.ENDED
     if mark is not None and mark != digest_of_payload():
         return FeedVerdict.ASK
-    if now <= view.fresh_until or silence == "accept":
+    if is_fresh or silence == "accept":
         return FeedVerdict.ACCEPT
     return FeedVerdict.ASK if silence == "check_store" else FeedVerdict.SILENT
 

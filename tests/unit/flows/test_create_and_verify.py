@@ -12,7 +12,19 @@ from tallystick.protocol.encoding import hash_again, hash_token
 from tallystick.storage.memory import MemoryStore
 from tallystick.testing import START
 from tallystick.types import OMITTED
-from tests.unit.workshop import DAY, FOREIGN, HOUR, decode, deploy, drive, encode, keys_of, make_row, sign
+from tests.unit.workshop import (
+    DAY,
+    FOREIGN,
+    HOUR,
+    decode,
+    deploy,
+    drive,
+    encode,
+    keys_of,
+    make_row,
+    make_view_with_news_after_the_search,
+    sign,
+)
 
 
 @pytest.fixture
@@ -302,3 +314,16 @@ def test_a_store_that_holds_no_json_is_broken_and_signs_nobody_out(d):
     driven = drive(verify(d, child.access_token.token), replace(row, jwt_payload="{"), True)
     assert isinstance(driven.error, GeneralError)
     assert driven.error.reason == "corrupt_row"
+
+
+def test_a_view_that_was_old_when_it_was_searched_does_not_count_though_it_is_new_a_moment_later(d):
+    row, created = begin(d)
+    handle, token = created.session.handle, created.access_token.token
+
+    def late():
+        return replace(d, view=make_view_with_news_after_the_search(handle, START))
+
+    assert flows.verify_alone(d, token, None, OMITTED, True).session == created.session
+    assert flows.verify_alone(late(), token, None, OMITTED, True) is None
+    assert drive(verify(late(), token), row).methods == ["load_session"]
+    assert drive(verify(late(), token, on_feed_silence="refuse")).error.reason == "feed_silent"

@@ -7,6 +7,7 @@ from tallystick.protocol.revocation import FeedVerdict, RevocationView, judge_fe
 from tallystick.types import Ending
 
 KEEPS = 3600.0
+NOON = 43_200_000
 
 
 def ending(handle, kind="revoked", digest=None):
@@ -16,17 +17,28 @@ def ending(handle, kind="revoked", digest=None):
 @pytest.fixture
 def view():
     made = RevocationView(lease=2, keeps=KEEPS)
-    made.confirm(100)
+    made.confirm(100, NOON)
     return made
 
 
+def confirm(view, now):
+    view.confirm(now, NOON + int((now - 100) * 1000))
+
+
 def judge(view, handle="h", digest="d", silence="check_store", now=101.0):
-    return judge_feed(view, handle, lambda: digest, silence, now)
+    is_fresh = view.is_fresh(NOON + int((now - 100) * 1000), now)
+    return judge_feed(view, handle, lambda: digest, silence, is_fresh=is_fresh)
 
 
 def test_what_nobody_spoke_of_is_accepted_for_the_lease_and_not_a_moment_longer(view):
     assert judge(view, now=102.0) is FeedVerdict.ACCEPT
-    assert judge(view, now=102.001) is FeedVerdict.ASK
+    assert judge(view, now=102.002) is FeedVerdict.ASK
+
+
+def test_nor_while_the_machine_was_suspended_and_its_steady_clock_stood_still(view):
+    assert view.is_fresh(NOON + 2000, 100.5)
+    assert not view.is_fresh(NOON + 3_600_000, 100.5)
+    assert not view.is_fresh(NOON - 3_600_000, 103.0), "a clock that was put back makes nothing fresh"
 
 
 @pytest.mark.parametrize(
@@ -65,12 +77,12 @@ def test_an_end_is_the_last_word_and_told_once(view):
 
 def test_entries_are_forgotten_when_no_access_token_can_be_out_and_not_before(view):
     view.apply([ending("h")], 100)
-    view.confirm(100 + KEEPS)
+    confirm(view, 100 + KEEPS)
     assert len(view) == 1
     view.apply([ending("later"), ending("h")], 100 + KEEPS)
-    view.confirm(100 + KEEPS * 1.1)
+    confirm(view, 100 + KEEPS * 1.1)
     assert len(view) == 2, "it was told of again"
-    view.confirm(100 + 3 * KEEPS)
+    confirm(view, 100 + 3 * KEEPS)
     assert len(view) == 0
     assert judge(view, now=100 + 3 * KEEPS) is FeedVerdict.ACCEPT
 
@@ -78,9 +90,9 @@ def test_entries_are_forgotten_when_no_access_token_can_be_out_and_not_before(vi
 def test_a_view_that_is_full_is_no_news_until_it_has_room(view, monkeypatch):
     monkeypatch.setattr(revocation, "FULL", 3)
     view.apply([ending(f"h{number}") for number in range(3)], 100)
-    view.confirm(101)
+    confirm(view, 101)
     assert judge(view, "other") is FeedVerdict.ASK
-    view.confirm(100 + 2 * KEEPS)
+    confirm(view, 100 + 2 * KEEPS)
     assert judge(view, "other", now=100 + 2 * KEEPS) is FeedVerdict.ACCEPT
 
 

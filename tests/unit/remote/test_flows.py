@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import jwt
@@ -17,7 +18,7 @@ from tallystick.errors import GeneralError, TokenTheftDetected, Unauthorised
 from tallystick.protocol.signing import load_signer
 from tallystick.testing import START, SeededEntropy
 from tallystick.types import CoreAnswer
-from tests.unit.workshop import HOUR, private_key
+from tests.unit.workshop import HOUR, make_view_with_news_after_the_search, private_key
 
 KID = "d-1"
 HANDLE = "5f2b1c9e-0000-4000-8000-000000000001"
@@ -97,6 +98,12 @@ def test_the_first_verification_reads_the_keys_and_the_next_asks_nobody(d):
     assert Script().drive(verify(d, make_token())).session.handle == HANDLE
     assert core_flows.verify_alone(d, make_token(), None, "id", True).session.user_id == "u"
     assert core_flows.running(d) is None
+
+
+def test_a_view_that_was_old_when_it_was_searched_does_not_count_though_it_is_new_a_moment_later(ready):
+    late = replace(ready, view=make_view_with_news_after_the_search(HANDLE, START))
+    assert core_flows.verify_alone(ready, make_token(), None, "id", True).session.handle == HANDLE
+    assert core_flows.verify_alone(late, make_token(), None, "id", True) is None
 
 
 def test_the_first_use_is_the_cores_to_judge_and_its_replacement_is_handed_on(ready):
