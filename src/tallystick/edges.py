@@ -65,8 +65,8 @@ def system_clock() -> int:
 steady_clock: Callable[[], float] = (
     partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
-"""Seconds since some moment, by which a core's stream is dated. It never jumps, and where the system has such a clock it
-goes on while the machine is suspended."""
+"""Seconds since some moment, by which a core's stream is dated. It never jumps, and goes on while the machine is
+suspended, where the system has a clock that does."""
 
 
 def new_private_key(algorithm: str) -> bytes:

@@ -28,7 +28,7 @@ CLOCKS_APART: Final = 300_000
 process that made them."""
 
 FULL: Final = 1_000_000
-"""How many endings a view holds. A process that has to know of more asks the store until some are forgotten."""
+"""How many endings a view holds. Of more it keeps none, and does not count as news until those are of no account."""
 
 _BATCHES: Final = 16
 """How many times in an entry's life a view looks for what it can forget: each time it has to look at all."""
@@ -54,10 +54,10 @@ class RevocationView:
     """The sessions of which an access token may be out that does not hold any more.
 
     Written by one thread, read by any number without a lock: what they read is whether it is fresh, and then one entry
-    of a dictionary. Instants are those of a steady clock, in seconds, as is ``keeps``: for how long an entry may matter.
+    of a dictionary. Instants are a steady clock's, in seconds, as is ``keeps``: for how long an entry may matter.
     """
 
-    __slots__ = ("_batches", "_keeps", "_lease", "fresh_until", "marks", "stale_at")
+    __slots__ = ("_batches", "_held", "_keeps", "_lease", "_lost_at", "fresh_until", "marks", "stale_at")
 
     def __init__(self, *, lease: float, keeps: float) -> None:
         self._lease = lease
@@ -70,26 +70,35 @@ class RevocationView:
         read."""
         self.marks: dict[str, str] = {}
         """By handle: that it has ended, or the digest of the payload that it has now."""
-        self._batches: deque[tuple[float, list[str]]] = deque()
+        self._batches: deque[tuple[float, set[str]]] = deque()
+        self._held = 0
+        """How many handles the batches hold together; one that is told of again later is in two."""
+        self._lost_at = NEVER
+        """When there was last one for which there was no room."""
 
     def apply(self, endings: Iterable[Ending], now: float) -> list[Ending]:
         """Take in what the log says. The sessions that have ended, of those that were not known to have."""
-        handles: list[str] = []
         ended: list[Ending] = []
+        if not self._batches or now >= self._batches[-1][0] + self._keeps / _BATCHES:
+            self._batches.append((now, set()))
+        newest = self._batches[-1][1]
         for ending in endings:
             # Where a core makes the tokens, only it knows how long they live.
             self._keeps = max(self._keeps, (ending.forget_at - ending.happened_at) / 1000)
-            if ending.kind != "changed":
-                if self.marks.get(ending.handle) != _ENDED:
-                    ended.append(ending)
-                self.marks[ending.handle] = _ENDED
-            elif self.marks.get(ending.handle) != _ENDED:
-                self.marks[ending.handle] = ending.payload_digest or _UNKNOWN_PAYLOAD
-            handles.append(ending.handle)
-        if self._batches and now < self._batches[-1][0] + self._keeps / _BATCHES:
-            self._batches[-1][1].extend(handles)
-        elif handles:
-            self._batches.append((now, handles))
+            handle, is_end = ending.handle, ending.kind != "changed"
+            has_ended = self.marks.get(handle) == _ENDED
+            if is_end and not has_ended:
+                ended.append(ending)
+            if handle not in newest:
+                if self._held >= FULL:
+                    self._lost_at = now
+                    continue
+                newest.add(handle)
+                self._held += 1
+            if is_end:
+                self.marks[handle] = _ENDED
+            elif not has_ended:
+                self.marks[handle] = ending.payload_digest or _UNKNOWN_PAYLOAD
         return ended
 
     def has_ended(self, handle: str) -> bool:
@@ -104,7 +113,8 @@ class RevocationView:
         """Say that all of the log is in here that was in it at ``begun_at``, when it was ``now`` by the other clock."""
         self._forget(begun_at)
         self.stale_at = now + int(self._lease * 1000) + 1
-        self.fresh_until = begun_at + self._lease if len(self.marks) < FULL else NEVER
+        is_whole = begun_at > self._lost_at + self._life
+        self.fresh_until = begun_at + self._lease if is_whole else NEVER
 
     def expire(self) -> None:
         """Count as news no more."""
@@ -112,14 +122,17 @@ class RevocationView:
 
     def _forget(self, now: float) -> None:
         """Drop what no access token can be out for. A handle that was told of again since stays."""
-        old: list[str] = []
-        while self._batches and now > self._batches[0][0] + self._keeps * (1 + 1 / _BATCHES):
-            old += self._batches.popleft()[1]
-        if old:
-            still = {handle for _, handles in self._batches for handle in handles}
+        while self._batches and now > self._batches[0][0] + self._life:
+            _, old = self._batches.popleft()
+            self._held -= len(old)
             for handle in old:
-                if handle not in still:
+                if not any(handle in batch for _, batch in self._batches):
                     self.marks.pop(handle, None)
+
+    @property
+    def _life(self) -> float:
+        """Of a batch, from its beginning to when nothing in it matters."""
+        return self._keeps * (1 + 1 / _BATCHES)
 
     def __len__(self) -> int:
         return len(self.marks)

@@ -87,13 +87,31 @@ def test_entries_are_forgotten_when_no_access_token_can_be_out_and_not_before(vi
     assert judge(view, now=100 + 3 * KEEPS) is FeedVerdict.ACCEPT
 
 
-def test_a_view_that_is_full_is_no_news_until_it_has_room(view, monkeypatch):
+def test_a_view_holds_so_many_and_is_no_news_until_those_that_it_has_no_room_for_are_of_no_account(view, monkeypatch):
     monkeypatch.setattr(revocation, "FULL", 3)
     view.apply([ending(f"h{number}") for number in range(3)], 100)
     confirm(view, 101)
-    assert judge(view, "other") is FeedVerdict.ASK
+    assert judge(view, "other") is FeedVerdict.ACCEPT
+    late = 100 + KEEPS / 2
+    assert [one.handle for one in view.apply([ending("h3")], late)] == ["h3"], "who listens hears of it"
+    assert (len(view), view.has_ended("h3")) == (3, False)
+    confirm(view, late)
+    assert judge(view, "h3", now=late) is FeedVerdict.ASK
+    confirm(view, late + KEEPS)
+    assert len(view) == 0
+    assert judge(view, "h3", now=late + KEEPS) is FeedVerdict.ASK, "a token of it may be out"
     confirm(view, 100 + 2 * KEEPS)
     assert judge(view, "other", now=100 + 2 * KEEPS) is FeedVerdict.ACCEPT
+
+
+def test_a_session_that_changes_all_the_time_takes_no_more_room_for_it(view, monkeypatch):
+    monkeypatch.setattr(revocation, "FULL", 3)
+    for number in range(100):
+        view.apply([ending("h", "changed", str(number))], 100 + number)
+    confirm(view, 200)
+    assert judge(view, "other", now=200) is FeedVerdict.ACCEPT
+    assert judge(view, "h", digest="99", now=200) is FeedVerdict.ACCEPT
+    assert judge(view, "h", digest="98", now=200) is FeedVerdict.ASK
 
 
 def test_a_view_can_be_told_to_trust_itself_no_more(view):
