@@ -1,14 +1,17 @@
-"""How soon a revoked session is refused everywhere, what knowing it costs each verification, and how much memory.
+"""How soon a revoked session is refused everywhere, whatever befalls; how soon its connections close; what knowing it
+costs each verification, and how much memory.
 
 ``make bench-revocation`` takes a million sessions and eight verifying processes on each store (``--sessions``,
 ``--processes``, ``--stores`` for others); ``--quick`` takes less than half a minute. Its last line has the figures; it
-exits with 1 where a session was accepted later than the lease after its revocation. A full run writes RESULTS.md.
+exits with 1 where a session was accepted, or a connection open, later than the lease after its revocation. A full run
+writes RESULTS.md; one of some ``--parts`` keeps what is there of the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,10 +36,12 @@ from tallystick.types import Ending
 from tests.mariadb_servers import run_mariadb
 from tests.redis_servers import run_redis
 from tests.revocation.fleet import Fleet
+from tests.revocation.sockets import measure_closings
 from tests.servers import run_postgres
 
 LEASE_MS = Config().feed_lease.total_seconds() * 1000
 STORES = ("sqlite", "postgresql", "redis", "mariadb")
+PARTS = ("cost", "memory", "delays", "sockets", "faults")
 TITLE = "Revocation"
 BATCH = 20
 """So many sessions at a time are verified, over and over, and then revoked one after another."""
@@ -51,31 +56,46 @@ def main() -> None:
     options = _parse()
     if options.quick:
         options.stores, options.sessions, options.processes, options.revocations = ("sqlite", "postgresql"), 2000, 2, 40
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # before we load it ourselves
-    cost = measure_cost(50 if options.quick else 300)
-    memory = measure_memory(20_000 if options.quick else 200_000)
-    delays = {}
-    for store in options.stores:
-        print(f"{store}: {options.sessions:,} sessions, {options.processes} verifying processes ...", flush=True)
-        with run_store(store) as url:
-            began = time.monotonic()
-            fill(url, options.sessions)
-            filled = time.monotonic()
-            delays[store] = measure_delays(url, options)
-            took = f"filled in {filled - began:.0f} s, measured in {time.monotonic() - filled:.0f} s"
-        print(f"  {_one(delays[store])} ({took})", flush=True)
-    section = {"delays": delays, "cost": cost, "memory": memory, "options": _plain(options)}
+        options.sockets, options.parts = 200, [part for part in options.parts if part != "faults"]
+    measured = {part: _measure(part, options) for part in options.parts}
     if not options.quick and not options.no_results:
-        section["run"] = report.describe_run(options.revocations, 1, is_pinned=False, measured=("tallystick",))
-        section["run"]["machine"]["load_average"] = load and round(load, 2)
+        section = {**report.load_section(ROOT / "bench", TITLE), **measured}
         report.put_section(ROOT / "bench", TITLE, section, as_markdown(section))
-    late = sum(found["late"] for found in delays.values())
-    figures = "; ".join(f"{store} {_one(found)}" for store, found in delays.items())
-    print(
-        f"{figures}; verification {cost['without']:.2f} µs without the feed, {cost['empty']:.2f} with it, "
-        f"{cost['full']:.2f} with 100,000 entries; {memory:.0f} MB per million entries; {late} late"
-    )
+    late = sum(count_late(part, found) for part, found in measured.items())
+    print("; ".join([*(_figures(part, found) for part, found in measured.items()), f"{late} late"]))
     sys.exit(1 if late else 0)
+
+
+def _measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One part, and the circumstances in which it was measured."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # before we load it ourselves
+    found: dict[str, Any]
+    match part:
+        case "cost":
+            found = measure_cost(50 if options.quick else 300)
+        case "memory":
+            found = {"mb": measure_memory(20_000 if options.quick else 200_000)}
+        case "delays":
+            found = {"stores": {store: measure_store(store, options) for store in options.stores}}
+            found |= {name: getattr(options, name) for name in ("processes", "sessions", "revocations")}
+        case "sockets":
+            found = measure_sockets(options.sockets)
+        case _:
+            found = {"counted": count_faults()}
+    run = report.describe_run(1, 1, is_pinned=False, measured=("tallystick",))
+    run["machine"]["load_average"] = load and round(load, 2)
+    return {**found, "run": run}
+
+
+def count_late(part: str, found: dict[str, Any]) -> int:
+    """How many acceptances, or connections, were late. A test that counts any has failed already."""
+    match part:
+        case "delays":
+            return sum(store["late"] for store in found["stores"].values())
+        case "sockets":
+            return int(found["late"])
+        case _:
+            return 0
 
 
 def _parse() -> argparse.Namespace:
@@ -84,13 +104,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, default=1_000_000, help="how many others there are (%(default)s)")
     parser.add_argument("--processes", type=int, default=8, help="how many verify (%(default)s)")
     parser.add_argument("--revocations", type=int, default=400, help=f"how many, at {A_SECOND} a second (%(default)s)")
+    parser.add_argument("--sockets", type=int, default=5000, help="how many are open (%(default)s)")
     parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="(default: all)")
     parser.add_argument("--no-results", action="store_true", help="print only")
     return parser.parse_args()
-
-
-def _plain(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(options).items()}
 
 
 @contextmanager
@@ -111,6 +129,18 @@ def run_store(name: str) -> Iterator[str]:
             yield server.url
 
 
+def measure_store(store: str, options: argparse.Namespace) -> dict[str, Any]:
+    print(f"{store}: {options.sessions:,} sessions, {options.processes} verifying processes ...", flush=True)
+    with run_store(store) as url:
+        began = time.monotonic()
+        fill(url, options.sessions)
+        filled = time.monotonic()
+        found = measure_delays(url, options)
+        took = f"filled in {filled - began:.0f} s, measured in {time.monotonic() - filled:.0f} s"
+    print(f"  {_one(found)} ({took})", flush=True)
+    return found
+
+
 def measure_delays(url: str, options: argparse.Namespace) -> dict[str, Any]:
     with Fleet(url, options.processes) as fleet:
         for start in range(0, options.revocations, BATCH):
@@ -128,6 +158,25 @@ def measure_delays(url: str, options: argparse.Namespace) -> dict[str, Any]:
         "count": len(ms),
         "late": sum(delay > LEASE_MS for delay in ms),
     }
+
+
+def measure_sockets(count: int) -> dict[str, Any]:
+    print(f"postgresql: {count:,} WebSockets of a user ...", flush=True)
+    with run_postgres() as server:
+        closings = measure_closings(server.url, count)
+    ms = [max(0.0, delay) * 1000 for delay in closings.delays]
+    late = sum(delay > LEASE_MS for delay in ms)
+    return {"count": count, "p50": ms[count // 2], "max": ms[-1], "late": late, "opened_in": closings.took}
+
+
+def count_faults() -> dict[str, str]:
+    """What the tests of faults count, by what was done."""
+    print("the tests of faults ...", flush=True)
+    command = [sys.executable, "-m", "pytest", "-q", "tests/revocation/test_faults.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stdout[-4000:])
+    return dict(line.split(": ", 1) for line in done.stdout.splitlines() if " late acceptances, " in line)
 
 
 def fill(url: str, count: int) -> None:
@@ -181,29 +230,60 @@ def _one(found: dict[str, Any]) -> str:
     return f"p50 {found['p50']:.1f} p99 {found['p99']:.1f} max {found['max']:.1f} ms"
 
 
+def _figures(part: str, found: dict[str, Any]) -> str:
+    match part:
+        case "cost":
+            return (
+                f"verification {found['without']:.2f} µs without the feed, {found['empty']:.2f} with it, "
+                f"{found['full']:.2f} with 100,000 entries"
+            )
+        case "memory":
+            return f"{found['mb']:.0f} MB per million entries"
+        case "delays":
+            return "; ".join(f"{store} {_one(its)}" for store, its in found["stores"].items())
+        case "sockets":
+            return f"{found['count']:,} WebSockets closed, p50 {found['p50']:.0f} max {found['max']:.0f} ms"
+        case _:
+            return f"{len(found['counted'])} faults"
+
+
 def as_markdown(section: dict[str, Any]) -> str:
-    options, cost, run = section["options"], section["cost"], section["run"]
+    delays, cost, sockets = section["delays"], section["cost"], section["sockets"]
+    names = ("p50", "p99", "max", "count", "late")
     rows = [
-        "| {} | {:.1f} | {:.1f} | {:.1f} | {:,} | {} |".format(
-            store, *(found[name] for name in ("p50", "p99", "max", "count", "late"))
-        )
-        for store, found in section["delays"].items()
+        "| {} | {:.1f} | {:.1f} | {:.1f} | {:,} | {} |".format(store, *(found[name] for name in names))
+        for store, found in delays["stores"].items()
     ]
     head = ["| store | p50 ms | p99 ms | max ms | refusals | late |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    faults = [("what happens", "counted"), *section["faults"]["counted"].items()]
     paragraphs = [
         "From the return of `revoke_session` to the last verification that began and accepted the session, in any of "
-        f"{options['processes']} processes that verify all the while, with {options['sessions']:,} other sessions in "
-        f"the store; {options['revocations']} revocations at {A_SECOND} a second; `instant_revocation` with its "
+        f"{delays['processes']} processes that verify all the while, with {delays['sessions']:,} other sessions in "
+        f"the store; {delays['revocations']} revocations at {A_SECOND} a second; `instant_revocation` with its "
         "defaults. A delay of 0: nobody accepted it any more when the call returned. SQLite and MariaDB are looked at "
         "every 500 ms. *Late* is later than the lease of 2 s.",
         "\n".join([*head, *rows]),
         f"A verification of a token that was seen before takes {cost['without']:.2f} µs without the feed, "
         f"{cost['empty']:.2f} µs with it, {cost['full']:.2f} µs with 100,000 entries in the view (medians, in turn). "
-        f"A view takes {section['memory']:.0f} MB for each million entries.",
-        f"{run['date']}; {run['machine']['cpu']}, {run['machine']['cores']} cores for all of it, load average "
-        f"{run['machine']['load_average']}; {run['python']}; commit {run['commit']}.",
+        f"A view takes {section['memory']['mb']:.0f} MB for each million entries.",
+        f"{sockets['count']:,} WebSockets of one user, open in one process of uvicorn (opened in "
+        f"{sockets['opened_in']:.0f} s), are closed after `revoke_all_sessions_for_user` has returned: half of them "
+        f"within {sockets['p50']:.0f} ms, the last after {sockets['max']:.0f} ms, {sockets['late']} late. PostgreSQL; "
+        "server and client on the same cores.",
+        "What befalls the feed, and what was accepted later than the lease after its revocation, of all that processes "
+        "verified without a pause (tests/revocation):",
+        "\n".join(report.table(faults, is_markdown=True)),
+        "\n".join(f"- {part}: {_circumstances(section[part]['run'])}" for part in PARTS),
     ]
-    return "\n\n".join([f"## {TITLE}", *paragraphs])
+    return "\n\n".join([f"## {TITLE}", *paragraphs]) + "\n"
+
+
+def _circumstances(run: dict[str, Any]) -> str:
+    machine = run["machine"]
+    return (
+        f"{run['date']}; {machine['cpu']}, {machine['cores']} cores for all of it, load average "
+        f"{machine['load_average']}; {run['python']}; commit {run['commit']}"
+    )
 
 
 if __name__ == "__main__":

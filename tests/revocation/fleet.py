@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tallystick import Sessions
@@ -16,19 +17,32 @@ START_SECONDS = 60
 
 
 class Fleet:
-    """Verifying processes on one store. Use it in a ``with``."""
+    """Verifying processes, on the store or on cores that keep their sessions there. Use it in a ``with``.
 
-    def __init__(self, url: str, size: int, *, reader_url: str | None = None, skew: int = 0, silence="check_store"):
-        self.secret = secrets.token_urlsafe(48)
+    ``reader_url``: what they are given instead of ``url``; several: in turn.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        size: int,
+        *,
+        reader_url: str | Sequence[str] = (),
+        secret: str = "",
+        skew: int = 0,
+        silence="check_store",
+    ):
+        self.secret = secret or secrets.token_urlsafe(48)
         self.sessions = Sessions(url, secret=self.secret, algorithm="EdDSA", migrate=True)
         self.sessions.open()
+        readers = [reader_url] if isinstance(reader_url, str) else list(reader_url) or [url]
         self.returned: dict[str, float] = {}
         """By token: when its revocation returned."""
         self.reports: list[tuple[str, float, float]] = []
-        command = [sys.executable, "-m", "tests.revocation.verifier", reader_url or url, self.secret]
+        command = [sys.executable, "-m", "tests.revocation.verifier"]
         self.processes = [
             subprocess.Popen(
-                [*command, str(skew if number % 2 else -skew), silence],
+                [*command, readers[number % len(readers)], self.secret, str(skew if number % 2 else -skew), silence],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from datetime import timedelta
 
 import psycopg
@@ -21,9 +22,11 @@ from tests.redis_servers import empty_redis
 from tests.revocation.fleet import Fleet
 from tests.revocation.proxy import Proxy
 from tests.servers import make_database, run_postgres
+from tests.service.operating import SECRET, Service
 
 LEASE = Config().feed_lease.total_seconds()
 PATIENCE = 60
+CONTROL = 'the same, with on_feed_silence="accept"'
 STORES = ("sqlite-file", "postgresql", "mariadb", "redis")
 
 
@@ -42,11 +45,31 @@ def store_url(request, tmp_path):
         yield request.getfixturevalue("redis_url")
 
 
-def count_late(fleet: Fleet, record_property, what: str) -> None:
-    delays = fleet.delays()
-    late = sum(delay > LEASE for delay in delays)
-    record_property(what, f"{late} late acceptances of {len(delays)} (latest {max(delays) * 1000:.0f} ms)")
-    assert late == 0
+@pytest.fixture
+def run_core(tmp_path):
+    """Starts `tallystick serve` on a database."""
+    cores = []
+
+    def run(url):
+        cores.append(Service(tmp_path, [url]))
+        cores[-1].start()
+        return cores[-1]
+
+    yield run
+    for core in cores:
+        core.kill()
+
+
+def count_late(fleet: Fleet) -> int:
+    return sum(delay > LEASE for delay in fleet.delays())
+
+
+def record_late(fleet: Fleet, record_property, what: str) -> int:
+    """How many acceptances were later than the lease, which is also told at the end of the run."""
+    delays, late = fleet.delays(), count_late(fleet)
+    latest = max(0, round(delays[-1] * 1000))
+    record_property(what, f"{late} late acceptances, {len(delays)} refusals, the last acceptance after {latest} ms")
+    return late
 
 
 def test_every_process_refuses_in_time_with_clocks_five_seconds_apart(store_url, record_property):
@@ -55,37 +78,67 @@ def test_every_process_refuses_in_time_with_clocks_five_seconds_apart(store_url,
             fleet.revoke(*pair)
             time.sleep(0.02)
         fleet.wait(PATIENCE)
-        count_late(fleet, record_property, f"clocks apart, {store_url.partition(':')[0]}")
+        assert record_late(fleet, record_property, f"clocks 5 s apart, {store_url.partition(':')[0]}") == 0
 
 
-def test_a_process_that_was_stopped_accepts_nothing_that_ended_meanwhile(postgres_database, record_property):
-    with Fleet(postgres_database, 2) as fleet:
-        pairs = fleet.sign_in(5)
-        time.sleep(0.5)
-        fleet.processes[0].send_signal(signal.SIGSTOP)
-        for pair in pairs:
-            fleet.revoke(*pair)
-        time.sleep(LEASE + 1)
-        fleet.processes[0].send_signal(signal.SIGCONT)
-        fleet.wait(PATIENCE)
-        count_late(fleet, record_property, "stopped and continued")
-
-
-def test_a_line_that_is_cut_without_a_word_leaves_nobody_accepting(postgres_database, record_property):
-    """The proxy takes what is sent and passes nothing on: no end, no error, no answer."""
+def test_whatever_stands_still_or_is_gone_for_ten_seconds_nobody_accepts_what_ended_meanwhile(
+    postgres_database, run_core, record_property
+):
+    """Six misfortunes at once, as each takes its time: processes are stopped, of which one follows the store and one a
+    core; the lines to PostgreSQL and to a core are cut, by proxies that take what is sent and pass nothing on, with no
+    end, no error and no answer; a core is stopped, so that what it says when it goes on is old; and one is killed.
+    One more process accepts in silence, to see that it would be seen."""
     url = make_url(postgres_database)
-    with Proxy(url.host, url.port) as proxy:
-        through = url.set(port=proxy.port).render_as_string(hide_password=False)
-        with Fleet(postgres_database, 2, reader_url=through, silence="refuse") as fleet:
-            pairs = fleet.sign_in(5)
-            time.sleep(0.5)
-            proxy.cut()
-            for pair in pairs:
+    steady, halted, mortal = (run_core(postgres_database) for _ in range(3))
+    with (
+        Proxy(url.host, url.port) as to_store,
+        Proxy("127.0.0.1", steady.port) as to_core,
+        ExitStack() as stack,
+    ):
+        store_through = url.set(port=to_store.port).render_as_string(hide_password=False)
+        core_through = f"http://127.0.0.1:{to_core.port}"
+        plans = {
+            "processes stopped for 10 s and continued": (
+                [postgres_database, steady.url, postgres_database],
+                "check_store",
+            ),
+            "the line to PostgreSQL cut without a FIN for 10 s": ([store_through], "refuse"),
+            "the line to a core cut without a FIN for 10 s": ([core_through], "check_store"),
+            'the same, with on_feed_silence="refuse"': ([core_through], "refuse"),
+            CONTROL: ([core_through], "accept"),
+            "a core stopped for 10 s and continued": ([halted.url], "refuse"),
+            "a core killed, and started again after 10 s": ([mortal.url], "check_store"),
+        }
+        fleets = {
+            what: Fleet(postgres_database, len(readers), reader_url=readers, secret=SECRET, silence=silence)
+            for what, (readers, silence) in plans.items()
+        }
+        for fleet in fleets.values():
+            stack.enter_context(fleet)
+        pairs = [(fleet, fleet.sign_in(10)) for fleet in fleets.values()]
+        time.sleep(0.5)
+
+        stopped = [*fleets["processes stopped for 10 s and continued"].processes[:2], halted.process]
+        for process in stopped:
+            process.send_signal(signal.SIGSTOP)
+        to_store.cut()
+        to_core.cut()
+        mortal.kill()
+        for fleet, its in pairs:
+            for pair in its:
                 fleet.revoke(*pair)
-            time.sleep(LEASE + 1)
-            proxy.mend()
+        time.sleep(10)
+        for process in stopped:
+            process.send_signal(signal.SIGCONT)
+        to_store.mend()
+        to_core.mend()
+        mortal.start()
+
+        for fleet in fleets.values():
             fleet.wait(PATIENCE)
-            count_late(fleet, record_property, "cut without a FIN")
+        assert count_late(fleets.pop(CONTROL)) == 10, "who accepts in silence does: it would be seen"
+        late = sum(record_late(fleet, record_property, what) for what, fleet in fleets.items())
+    assert late == 0
 
 
 def test_a_postgresql_that_is_killed_and_started_again_loses_no_ending(record_property):
@@ -99,13 +152,14 @@ def test_a_postgresql_that_is_killed_and_started_again_loses_no_ending(record_pr
         for pair in pairs[3:]:
             fleet.revoke(*pair)
         fleet.wait(PATIENCE)
-        count_late(fleet, record_property, "PostgreSQL killed and restarted")
+        assert record_late(fleet, record_property, "PostgreSQL killed and restarted") == 0
 
 
-def test_a_flood_of_a_hundred_thousand_revocations_holds_nobody_up(postgres_database, record_property):
+def test_a_flood_of_a_hundred_thousand_revocations_holds_nobody_up(postgres_database, run_core, record_property):
     count = 100_000
     names = ", ".join(column.name for column in sessions_table.c if column.computed is None)
-    with Fleet(postgres_database, 1) as fleet:
+    core = run_core(postgres_database)
+    with Fleet(postgres_database, 2, reader_url=[postgres_database, core.url], secret=SECRET) as fleet:
         fleet.sessions.create_new_session("flood")
         many = names.replace("handle", "'flood-' || n")
         with psycopg.connect(postgres_database) as connection:
@@ -123,7 +177,7 @@ def test_a_flood_of_a_hundred_thousand_revocations_holds_nobody_up(postgres_data
         last = fleet.sign_in(1)
         fleet.revoke(*last[0])
         fleet.wait(PATIENCE)
-        count_late(fleet, record_property, f"a flood of {count:,}")
+        assert record_late(fleet, record_property, f"a flood of {count:,} revocations") == 0
 
 
 def test_a_transaction_that_is_left_open_holds_up_no_other_ending(postgres_database):

@@ -27,10 +27,11 @@ def read_tokens(tokens: "queue.SimpleQueue[str]") -> None:
 def main(url: str, secret: str, skew: str, silence: str) -> None:
     tokens: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=read_tokens, args=(tokens,), daemon=True).start()
+    # Where a core keeps the sessions, it has the secret.
+    settings = {} if url.startswith("http") else {"secret": secret, "algorithm": "EdDSA"}
     sessions = Sessions(
         url,
-        secret=secret,
-        algorithm="EdDSA",
+        **settings,
         instant_revocation=True,
         on_feed_silence=silence,
         clock=lambda: system_clock() + int(skew),
