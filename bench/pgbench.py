@@ -133,6 +133,6 @@ def _statement(operation: str, size: int, number: str) -> str:
         "absolute_expires_at": str(filling.NOW + 3 * filling.LIFE),
     }
     known = values | moving | rest | {f"new_{name}": value for name, value in moving.items()}
-    given = list(SessionRow.__slots__) if operation == "create" else None
+    given = list(SessionRow.__struct_fields__) if operation == "create" else None
     compiled = str(_STATEMENTS[operation].compile(dialect=dialect.dialect(), column_keys=given))
     return re.sub(r"%\((\w+)\)s(?:::\w+(?: VARYING)?)?", lambda match: known[match[1]], compiled)

@@ -30,7 +30,7 @@ from tests.servers import run_postgres
 
 TITLE = "Storing"
 ROUNDS, BATCH, SESSIONS = 25, 100, 1000
-COLUMNS = SessionRow.__slots__
+COLUMNS = SessionRow.__struct_fields__
 STEP = ("generation", "line", "previous", "used_at", "expires_at", "refreshed_at", "user_agent", "address")
 OPERATIONS = ("load", "create", "refresh")
 ALGORITHMS = ("RS256", "ES256", "EdDSA")

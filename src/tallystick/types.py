@@ -31,11 +31,23 @@ Omitted: TypeAlias = Literal[_Omission.OMITTED]
 OMITTED: Final = _Omission.OMITTED
 
 
+class _Made(msgspec.Struct, frozen=True):
+    """What is made for each request. A frozen dataclass to all who use it, but built in C: Python's own takes six times
+    as long."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+def _as_dataclass(made: type[T]) -> type[T]:
+    # All of it but what msgspec has written already.
+    return dataclass(frozen=True, init=False, repr=False, eq=False, match_args=False)(made)
+
+
 # What the store keeps
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRow:
+@_as_dataclass
+class SessionRow(_Made, frozen=True):
     """One session, as a store keeps it. No token is stored, only double hashes of refresh tokens.
 
     ``line`` and ``previous`` are 32 bytes each (spec/cdi.md 3.0: hash2); ``jwt_payload`` and ``session_data`` are JSON
@@ -47,13 +59,13 @@ class SessionRow:
     handle: str
     user_id: str
     generation: int
-    line: bytes = field(repr=False)
-    previous: bytes | None = field(repr=False)
+    line: bytes
+    previous: bytes | None
     used_at: int | None
     """When a child of the line was first used, or None."""
-    nonce: bytes = field(repr=False)
-    jwt_payload: str = field(repr=False)
-    session_data: str = field(repr=False)
+    nonce: bytes
+    jwt_payload: str
+    session_data: str
     created_at: int
     expires_at: int
     """Slides with each step of the rotation."""
@@ -65,19 +77,28 @@ class SessionRow:
     """Of the client that moved the line, or began the session; None where it is not known or not to be kept."""
     address: str | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"SessionRow(app_id={self.app_id!r}, handle={self.handle!r}, user_id={self.user_id!r}, "
+            f"generation={self.generation!r}, used_at={self.used_at!r}, expires_at={self.expires_at!r})"
+        )
 
-@dataclass(frozen=True, slots=True)
-class LineStep:
+
+@_as_dataclass
+class LineStep(_Made, frozen=True):
     """What an Advance writes: the child takes over as the line (shared/rotation.md)."""
 
     generation: int
-    line: bytes = field(repr=False)
-    previous: bytes = field(repr=False)
+    line: bytes
+    previous: bytes
     used_at: int | None
     expires_at: int
     refreshed_at: int
     user_agent: str | None = None
     address: str | None = None
+
+    def __repr__(self) -> str:
+        return f"LineStep(generation={self.generation!r}, used_at={self.used_at!r}, expires_at={self.expires_at!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,18 +235,6 @@ class ClientInfo:
 
 
 # What the facades give back
-
-
-class _Made(msgspec.Struct, frozen=True):
-    """What is made for each request. A frozen dataclass to all who use it, but built in C: Python's own takes six times
-    as long."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-
-def _as_dataclass(made: type[T]) -> type[T]:
-    # All of it but what msgspec has written already.
-    return dataclass(frozen=True, init=False, repr=False, eq=False, match_args=False)(made)
 
 
 @_as_dataclass

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -290,6 +291,33 @@ def async_url(request) -> str:
     if request.param == "sqlite-memory":
         return "sqlite://"
     return request.getfixturevalue(DATABASES[request.param])
+
+
+def test_a_statement_that_was_broken_off_leaves_its_answer_to_nobody(server_database):
+    class BrokenOffError(BaseException):
+        """As gevent's Timeout is one."""
+
+    def break_off(*_arguments):
+        raise BrokenOffError
+
+    url = with_driver(server_database, SYNC_DRIVERS)
+    store = open_store(url, migrate=True)
+    store.insert_session(make_session())
+    store.insert_session(make_session(handle="other"))
+    other = create_engine(url)
+    with other.begin() as connection:
+        connection.execute(text("UPDATE tallystick_sessions SET generation = 7 WHERE handle = 'handle'"))
+        former = signal.signal(signal.SIGALRM, break_off)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            with pytest.raises(BrokenOffError):
+                store.advance_line("public", "handle", LINE, make_step())
+        finally:
+            signal.signal(signal.SIGALRM, former)
+        assert store.load_session("public", "other") == make_session(handle="other")
+        assert store.load_session("public", "nobody") is None
+    store.close()
+    other.dispose()
 
 
 def test_one_store_serves_event_loops_one_after_another(async_url):

@@ -1,22 +1,56 @@
 """The few statements that sign-ins and refreshes run, put to the driver itself.
 
 SQLAlchemy renders each of them, once for an engine; the connection, its pool and the kind of its errors stay
-SQLAlchemy's too. What it does around each execution takes several times as long as the driver's own part, and is left
-out (bench/storing.py). Where somebody listens to an engine's statements, to trace them, they are executed as all
-others are.
+SQLAlchemy's too. What it does around each connection and each execution takes several times as long as the driver's own
+part, and is left out (bench/storing.py). Where somebody listens to an engine's statements, to trace them, they are
+executed as all others are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from types import TracebackType
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Dialect, Insert, Select, Update
+from sqlalchemy import Connection, Dialect, Engine, Insert, PoolProxiedConnection, Select, Update
 from sqlalchemy.exc import DBAPIError
 
-_LISTENED_TO: Final = ("before_execute", "after_execute", "before_cursor_execute", "after_cursor_execute")
+
+class Lent:
+    """A connection of an engine's pool, good for :class:`Direct` statements alone: a third of what SQLAlchemy's own
+    takes to make. Raises what that would."""
+
+    __slots__ = ("connection", "dialect")
+
+    connection: PoolProxiedConnection
+
+    def __init__(self, engine: Engine) -> None:
+        self.dialect = engine.dialect
+        driver: Any = self.dialect.loaded_dbapi
+        try:
+            self.connection = engine.pool.connect()
+        except driver.Error as error:
+            raise _explain(self.dialect, None, error, is_gone=False) from error
+
+    def __enter__(self) -> Lent:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.connection.close()
+
+    def invalidate(self, error: BaseException) -> None:
+        """Do not give it back to the pool."""
+        self.connection.invalidate(error)
+
+
+def lend(engine: Engine) -> Connection | Lent:
+    """A connection for statements of which all are :class:`Direct`."""
+    # SQLAlchemy's own sees to an engine's options, of which an app's engine has AUTOCOMMIT at least.
+    return engine.connect() if engine.get_execution_options() or not _is_usual(engine) else Lent(engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +69,41 @@ class Direct:
         self._names = tuple(names)
         self._rendered = WeakKeyDictionary[Dialect, _Rendered]()
 
-    def fetch(self, connection: Connection, values: Mapping[str, object]) -> Sequence[Any] | None:
+    def fetch(self, connection: Connection | Lent, values: Mapping[str, object]) -> Sequence[Any] | None:
         """The one row that there is, or None."""
-        if not _is_usual(connection):
+        if isinstance(connection, Connection) and not _is_usual(connection.engine):
             return connection.execute(self.statement, values).one_or_none()
         return self._run(connection, values, fetches=True)[1]
 
-    def count(self, connection: Connection, values: Mapping[str, object]) -> int:
+    def count(self, connection: Connection | Lent, values: Mapping[str, object]) -> int:
         """Write; how many rows it was."""
-        if not _is_usual(connection):
+        if isinstance(connection, Connection) and not _is_usual(connection.engine):
             return connection.execute(self.statement, values).rowcount
         return self._run(connection, values, fetches=False)[0]
 
     def _run(
-        self, connection: Connection, values: Mapping[str, object], *, fetches: bool
+        self, lent: Connection | Lent, values: Mapping[str, object], *, fetches: bool
     ) -> tuple[int, Sequence[Any] | None]:
-        rendered = self._rendered.get(connection.dialect) or self._render(connection.dialect)
+        dialect = lent.dialect
+        rendered = self._rendered.get(dialect) or self._render(dialect)
         parameters = values if rendered.order is None else tuple(values[name] for name in rendered.order)
-        cursor: Any = connection.connection.cursor()
+        cursor: Any = lent.connection.cursor()
         try:
             cursor.execute(rendered.text, parameters)
             return cursor.rowcount, cursor.fetchone() if fetches else None
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise _explain(connection, rendered.text, error) from error
+        except Exception as error:
+            if not isinstance(error, cast("Any", dialect.loaded_dbapi).Error):
+                raise
+            is_gone = dialect.is_disconnect(cast("Any", error), lent.connection.dbapi_connection, None)
+            if is_gone:
+                lent.invalidate(error)
+            raise _explain(dialect, rendered.text, error, is_gone=is_gone) from error
+        except BaseException as error:
+            # Broken off: the answer may yet come, and would be taken for the next statement's. SQLite answers at once,
+            # and what it has in memory must not be let go of.
+            if dialect.name != "sqlite":
+                lent.invalidate(error)
+            raise
         finally:
             cursor.close()
 
@@ -70,20 +116,19 @@ class Direct:
         return rendered
 
 
-def _is_usual(connection: Connection) -> bool:
+def _is_usual(engine: Engine) -> bool:
     """Whether nobody would miss what is left out."""
-    if connection.dialect.dispatch.handle_error or any(getattr(connection.dispatch, name) for name in _LISTENED_TO):
+    heard = engine.dispatch
+    if heard.before_execute or heard.after_execute or heard.engine_connect:
         return False
-    return "schema_translate_map" not in connection.get_execution_options()
+    if heard.before_cursor_execute or heard.after_cursor_execute:
+        return False
+    return not engine.dialect.dispatch.handle_error and "schema_translate_map" not in engine.get_execution_options()
 
 
-def _explain(connection: Connection, text: str, error: Exception) -> Exception:
-    """The error as SQLAlchemy would raise it; a connection that is gone does not go back into the pool."""
-    dialect = connection.dialect
+def _explain(dialect: Dialect, text: str | None, error: Exception, *, is_gone: bool) -> Exception:
+    """The error as SQLAlchemy would raise it."""
     driver: Any = dialect.loaded_dbapi
-    is_gone = dialect.is_disconnect(cast("Any", error), connection.connection.dbapi_connection, None)
-    if is_gone:
-        connection.invalidate(error)
     explained: Exception = DBAPIError.instance(
         text,
         None,

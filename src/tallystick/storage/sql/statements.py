@@ -44,7 +44,7 @@ from sqlalchemy.engine import RootTransaction
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningDelete
 
-from tallystick.storage.sql.direct import Direct
+from tallystick.storage.sql.direct import Direct, Lent
 from tallystick.storage.sql.endings import CHANNEL, current_transaction, tell
 from tallystick.storage.sql.mysql import is_mysql, named_lock
 from tallystick.storage.sql.schema import endings, sessions, signing_keys, theft_events
@@ -111,7 +111,7 @@ def _delete_in_order(condition: ColumnElement[bool]) -> _Deletion:
 
 
 _INSERT_SESSION: Final = insert(sessions)
-_ADD_SESSION: Final = Direct(_INSERT_SESSION, SessionRow.__slots__)
+_ADD_SESSION: Final = Direct(_INSERT_SESSION, SessionRow.__struct_fields__)
 _whole_rows: Final = select(*(column for column in sessions.c if column.computed is None))
 _LOAD_SESSION: Final = Direct(_whole_rows.where(_is_it), ("of_app_id", "of_handle"))
 _BEYOND: Final = (
@@ -127,8 +127,8 @@ _TAKE_TURN: Final = select(func.pg_advisory_xact_lock(bindparam("turn", type_=Bi
 _ADVANCE_LINE: Final = Direct(
     update(sessions)
     .where(_is_it, _is_expected_line)
-    .values({name: bindparam(f"new_{name}") for name in LineStep.__slots__}),
-    ("of_app_id", "of_handle", "expected_line", *(f"new_{name}" for name in LineStep.__slots__)),
+    .values({name: bindparam(f"new_{name}") for name in LineStep.__struct_fields__}),
+    ("of_app_id", "of_handle", "expected_line", *(f"new_{name}" for name in LineStep.__struct_fields__)),
 )
 _MARK_USED: Final = Direct(
     update(sessions)
@@ -190,7 +190,7 @@ _PURGE_KEYS: Final = delete(signing_keys).where(
 )
 
 
-def insert_session(connection: Connection, row: SessionRow) -> None:
+def insert_session(connection: Connection | Lent, row: SessionRow) -> None:
     _ADD_SESSION.count(connection, _values(row))
 
 
@@ -248,21 +248,21 @@ def _take_turn(connection: Connection, row: SessionRow) -> None:
 
 def _values(row: SessionRow | TheftEvent | KeyRow) -> dict[str, object]:
     """By column. What dataclasses have for it copies deeply, and takes ten times as long."""
-    return {name: getattr(row, name) for name in row.__slots__}
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}
 
 
-def load_session(connection: Connection, app_id: str, handle: str) -> SessionRow | None:
+def load_session(connection: Connection | Lent, app_id: str, handle: str) -> SessionRow | None:
     found = _LOAD_SESSION.fetch(connection, _it(app_id, handle))
     return None if found is None else SessionRow(*found)
 
 
-def advance_line(connection: Connection, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
-    new = {f"new_{name}": getattr(step, name) for name in LineStep.__slots__}
+def advance_line(connection: Connection | Lent, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
+    new = {f"new_{name}": getattr(step, name) for name in LineStep.__struct_fields__}
     return _ADVANCE_LINE.count(connection, _it(app_id, handle) | {"expected_line": expected_line} | new) == 1
 
 
 def mark_used(
-    connection: Connection,
+    connection: Connection | Lent,
     app_id: str,
     handle: str,
     expected_line: bytes,

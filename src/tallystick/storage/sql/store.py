@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from threading import Lock
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
@@ -17,6 +17,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from tallystick.storage.sql import endings, statements, tenants
 from tallystick.storage.sql.bell import AsyncBell, Bell
+from tallystick.storage.sql.direct import Lent, lend
 from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS, is_loop_bound
 from tallystick.storage.sql.lease import hold_lease
 from tallystick.storage.sql.retries import Retries
@@ -26,8 +27,10 @@ from tallystick.types import Cause, EndingsPage, KeyRow, LineStep, SessionRow, T
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+C = TypeVar("C", bound=Connection | Lent)
 P = ParamSpec("P")
 R = TypeVar("R")
+Connect = Callable[[Engine], AbstractContextManager[C]]
 
 
 class SqlStore:
@@ -46,7 +49,7 @@ class SqlStore:
         self._bell = Bell(engine)
 
     def insert_session(self, row: SessionRow) -> None:
-        self._run(statements.insert_session, row)
+        self._run_direct(statements.insert_session, row)
 
     def insert_session_within(
         self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
@@ -54,13 +57,13 @@ class SqlStore:
         return self._run(statements.insert_session_within, row, limit, evicts, replaces, cause)
 
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
-        return self._run(statements.load_session, app_id, handle)
+        return self._run_direct(statements.load_session, app_id, handle)
 
     def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
-        return self._run(statements.advance_line, app_id, handle, expected_line, step)
+        return self._run_direct(statements.advance_line, app_id, handle, expected_line, step)
 
     def mark_used(self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> bool:
-        return self._run(statements.mark_used, app_id, handle, expected_line, used_at, expires_at)
+        return self._run_direct(statements.mark_used, app_id, handle, expected_line, used_at, expires_at)
 
     def update_jwt_payload(
         self,
@@ -164,20 +167,26 @@ class SqlStore:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._engine.url.get_backend_name()})"
 
-    def _run(
-        self,
-        statement: Callable[Concatenate[Connection, P], R],
-        *args: P.args,
-        **kwargs: P.kwargs,
+    def _run(self, statement: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._try(Engine.connect, statement, *args, **kwargs)
+
+    def _run_direct(
+        self, statement: Callable[Concatenate[Connection | Lent, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        return self._try(lend, statement, *args, **kwargs)
+
+    def _try(
+        self, connect: Connect[C], statement: Callable[Concatenate[C, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         if not self._is_open:
             self.open()
-        retries = Retries()
+        retries: Retries | None = None
         while True:
             try:
-                with self._engine.connect() as connection:
+                with connect(self._engine) as connection:
                     return statement(connection, *args, **kwargs)
             except DBAPIError as error:
+                retries = retries or Retries()
                 time.sleep(retries.pause_after(error))
 
 
@@ -204,7 +213,7 @@ class AsyncSqlStore:
         self._running = set[asyncio.Task[object]]()
 
     async def insert_session(self, row: SessionRow) -> None:
-        await self._run(statements.insert_session, row)
+        await self._run_direct(statements.insert_session, row)
 
     async def insert_session_within(
         self, row: SessionRow, limit: int, evicts: bool, replaces: str | None, cause: Cause
@@ -212,13 +221,13 @@ class AsyncSqlStore:
         return await self._run(statements.insert_session_within, row, limit, evicts, replaces, cause)
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
-        return await self._run(statements.load_session, app_id, handle)
+        return await self._run_direct(statements.load_session, app_id, handle)
 
     async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
-        return await self._run(statements.advance_line, app_id, handle, expected_line, step)
+        return await self._run_direct(statements.advance_line, app_id, handle, expected_line, step)
 
     async def mark_used(self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> bool:
-        return await self._run(statements.mark_used, app_id, handle, expected_line, used_at, expires_at)
+        return await self._run_direct(statements.mark_used, app_id, handle, expected_line, used_at, expires_at)
 
     async def update_jwt_payload(
         self,
@@ -298,7 +307,7 @@ class AsyncSqlStore:
 
     async def open(self) -> None:
         if not self._is_open:  # two at once do no harm: a migration looks again when it has the lock
-            await self._finish(ensure_schema, self._migrate)
+            await self._finish(Engine.connect, ensure_schema, self._migrate)
             self._is_open = True
 
     async def close(self) -> None:
@@ -322,23 +331,25 @@ class AsyncSqlStore:
         finally:
             await self._engine.dispose()
 
-    async def _run(
-        self,
-        statement: Callable[Concatenate[Connection, P], R],
-        *args: P.args,
-        **kwargs: P.kwargs,
+    async def _run(self, statement: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self._do(Engine.connect, statement, *args, **kwargs)
+
+    async def _run_direct(
+        self, statement: Callable[Concatenate[Connection | Lent, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        return await self._do(lend, statement, *args, **kwargs)
+
+    async def _do(
+        self, connect: Connect[C], statement: Callable[Concatenate[C, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         if not self._is_open:
             await self.open()
-        return await self._finish(statement, *args, **kwargs)
+        return await self._finish(connect, statement, *args, **kwargs)
 
     async def _finish(
-        self,
-        statement: Callable[Concatenate[Connection, P], R],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, connect: Connect[C], statement: Callable[Concatenate[C, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        task = asyncio.create_task(self._step(statement, *args, **kwargs))
+        task = asyncio.create_task(self._step(connect, statement, *args, **kwargs))
         self._running.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(self._forget)
         return await asyncio.shield(task)
@@ -349,10 +360,7 @@ class AsyncSqlStore:
             task.exception()  # seen: where the caller has gone, asyncio would report it as never retrieved
 
     async def _step(
-        self,
-        statement: Callable[Concatenate[Connection, P], R],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, connect: Connect[C], statement: Callable[Concatenate[C, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         loop = asyncio.get_running_loop()
         turns = self._turns.setdefault(loop, asyncio.Semaphore(self._at_once))
@@ -364,25 +372,23 @@ class AsyncSqlStore:
         async with asyncio.timeout(WAIT_SECONDS):
             await turns.acquire()
         try:
-            return await self._try(statement, *args, **kwargs)
+            return await self._try(connect, statement, *args, **kwargs)
         finally:
             turns.release()
 
     async def _try(
-        self,
-        statement: Callable[Concatenate[Connection, P], R],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, connect: Connect[C], statement: Callable[Concatenate[C, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         def step() -> R:
             # What an AsyncConnection does, in one greenlet instead of three and without a task of its own for closing:
             # measured, a quarter of a statement's processor time.
-            with self._engine.sync_engine.connect() as connection:
+            with connect(self._engine.sync_engine) as connection:
                 return statement(connection, *args, **kwargs)
 
-        retries = Retries()
+        retries: Retries | None = None
         while True:
             try:
                 return await greenlet_spawn(step)
             except DBAPIError as error:
+                retries = retries or Retries()
                 await asyncio.sleep(retries.pause_after(error))
