@@ -7,11 +7,10 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import replace
 from multiprocessing.synchronize import Barrier, Event
 from statistics import median, quantiles
-from uuid import uuid4
 
+import bare
 import filling
 
 from tallystick.storage.interface import SessionStore
@@ -23,12 +22,15 @@ START_SECONDS = 300
 _gates: tuple[Barrier, Event]
 
 
-def run(url: str, operation: str, size: int, clients: int, during: Callable[[], object]) -> dict[str, float]:
-    """So many clients, a multiple of :data:`PROCESSES`, each with one operation after another while ``during`` runs."""
+def run(
+    url: str, operation: str, size: int, clients: int, during: Callable[[], object], *, is_bare: bool = False
+) -> dict[str, float]:
+    """So many clients, a multiple of :data:`PROCESSES`, each with one operation after another while ``during`` runs; of
+    our store, or of the bare driver."""
     context = multiprocessing.get_context("spawn")
     begin, end = context.Barrier(PROCESSES + 1), context.Event()
     with ProcessPoolExecutor(PROCESSES, context, _remember, (begin, end)) as pool:
-        futures = [pool.submit(_work, url, operation, size, clients // PROCESSES) for _ in range(PROCESSES)]
+        futures = [pool.submit(_work, url, operation, size, clients // PROCESSES, is_bare) for _ in range(PROCESSES)]
         begin.wait(START_SECONDS)
         begun = time.perf_counter()
         try:
@@ -53,11 +55,20 @@ def _remember(begin: Barrier, end: Event) -> None:
     _gates = begin, end
 
 
-def _work(url: str, operation: str, size: int, threads: int) -> tuple[list[float], float]:
+def _work(url: str, operation: str, size: int, threads: int, is_bare: bool) -> tuple[list[float], float]:
     """How long each operation took, and the processor time of all, in s."""
-    begin, end = _gates
+    if is_bare:
+        with bare.calls(url, size, threads) as calls:
+            return _play(calls[operation], size, threads)
     store = open_store(url)
-    call = _call(store, operation, size)
+    try:
+        return _play(call(store, operation, size), size, threads)
+    finally:
+        store.close()
+
+
+def _play(call: Callable[[int], object], size: int, threads: int) -> tuple[list[float], float]:
+    begin, end = _gates
 
     def play(_number: int) -> list[float]:
         pick, own = random.Random(), []  # noqa: S311 - a load generator
@@ -73,11 +84,10 @@ def _work(url: str, operation: str, size: int, threads: int) -> tuple[list[float
         cpu = time.process_time()
         latencies = [latency for own in pool.map(play, range(threads)) for latency in own]
         cpu = time.process_time() - cpu
-    store.close()
     return latencies, cpu
 
 
-def _call(store: SessionStore, operation: str, size: int) -> Callable[[int], object]:
+def call(store: SessionStore, operation: str, size: int) -> Callable[[int], object]:
     """The operation on the session of a number."""
 
     def refresh(number: int) -> None:
@@ -85,14 +95,11 @@ def _call(store: SessionStore, operation: str, size: int) -> Callable[[int], obj
         if not store.advance_line(filling.APP, handle, line, filling.step_of(number, random.getrandbits(20))):
             raise RuntimeError("a refresh was lost")
 
-    def create(number: int) -> None:
-        store.insert_session(replace(filling.row_of(number, size), handle=str(uuid4())))
-
     return {
         "load": lambda number: store.load_session(filling.APP, filling.handle_of(number)),
         "refresh": refresh,
         "list": lambda number: store.list_handles_of_user(
             filling.APP, filling.user_of(number, size), None, filling.NOW
         ),
-        "create": create,
+        "create": lambda number: store.insert_session(bare.new_row(number, size)),
     }[operation]

@@ -24,7 +24,7 @@ PURGED_AT_ONCE = 1000
 _STATEMENTS: dict[str, ClauseElement] = {
     "load": statements._LOAD_SESSION.statement,
     "refresh": statements._ADVANCE_LINE.statement,
-    "list": statements._LIST_HANDLES_OF_USER[False],
+    "list": statements._LIST_HANDLES_OF_USER[False].statement,
     "create": statements._INSERT_SESSION,
     "purge": statements._PURGE_SESSIONS.statement,
 }

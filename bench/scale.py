@@ -146,6 +146,10 @@ def _measure(name: str, url: str, size: int, seconds: int) -> dict[str, Any]:
     operations: dict[str, Any] = {}
     for operation in ("load", "refresh", "list", "create"):
         found = load.run(url, operation, size, CLIENTS, lambda: time.sleep(seconds))
+        if name in ("postgresql", "sqlite"):
+            found["driver_us"] = load.run(url, operation, size, CLIENTS, lambda: time.sleep(seconds), is_bare=True)[
+                "us"
+            ]
         if name == "postgresql":
             found["pgbench_us"] = pgbench.run(url, operation, size, CLIENTS, seconds)
             found["buffers"] = pgbench.buffers(url, operation, size, EXPLAINED)
@@ -233,7 +237,8 @@ def _describe(section: dict[str, Any]) -> list[str]:
         f"{section['seconds']} s for each figure; "
         "each row with 200 + 200 bytes of JSON, and no client's user agent and address; "
         "server and clients share the machine. *Time* is what an operation "
-        "takes a client. pgbench runs the very same statement on the same table, prepared, in C. What is acknowledged "
+        "takes a client; *driver*, what it takes with psycopg and its pool, or with sqlite3, and nothing above it. "
+        "pgbench runs the very same statement on the same table, prepared, in C. What is acknowledged "
         "is on the disk first, except in Redis (append-only file, flushed each second).",
         "",
         *report.table(_operations(section["results"]), is_markdown=True),
@@ -251,7 +256,18 @@ def _describe(section: dict[str, Any]) -> list[str]:
 
 
 def _operations(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    head = ("store", "sessions", "operation", "a second", "time µs", "p99 µs", "client CPU µs", "pgbench µs", "ratio")
+    head = (
+        "store",
+        "sessions",
+        "operation",
+        "a second",
+        "time µs",
+        "p99 µs",
+        "client CPU µs",
+        "driver µs",
+        "pgbench µs",
+        "ratio",
+    )
     rows = []
     for result in results:
         for name, found in result["operations"].items():
@@ -267,6 +283,7 @@ def _operations(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
                     f"{found['us']:,.0f}",
                     f"{found['p99_us']:,.0f}" if "p99_us" in found else "",
                     f"{found['cpu_us']:,.0f}" if "cpu_us" in found else "",
+                    f"{found['driver_us']:,.0f}" if "driver_us" in found else "",
                     f"{beside:,.0f}" if beside else "",
                     f"{found['us'] / beside:.2f}" if beside else "",
                 )

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import gc
 import random
-import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -19,20 +17,19 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # for the servers of the tests
 
+import bare
 import filling
-import psycopg
+import load
 import report
 
 from tallystick import Sessions
+from tallystick.storage.interface import SessionStore
 from tallystick.storage.opening import open_store
-from tallystick.types import SessionRow
 from tests.servers import run_postgres
 
 TITLE = "Storing"
 ROUNDS, BATCH, SESSIONS = 25, 100, 1000
-COLUMNS = SessionRow.__struct_fields__
-STEP = ("generation", "line", "previous", "used_at", "expires_at", "refreshed_at", "user_agent", "address")
-OPERATIONS = ("load", "create", "refresh")
+OPERATIONS = ("load", "list", "create", "refresh")
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
 Run = Callable[[int], object]
@@ -40,16 +37,16 @@ Run = Callable[[int], object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description="Measure the processor time that one operation takes its client: the bare driver with one "
-        "connection, our store on the same statement, and the whole of a sign-in and a refresh by algorithm."
+        description="Measure the processor time that one operation takes its client: the bare driver with its own "
+        "pool, our store on the same statement, and the whole of a sign-in and a refresh by algorithm."
     )
     parser.add_argument("--quick", action="store_true", help="a look; writes nothing")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each has its turn ({ROUNDS})")
     options = parser.parse_args()
     stores = []
     for name, serve in (("sqlite", _serve_sqlite), ("postgresql", _serve_postgres)):
-        with serve() as (url, connect):
-            stores.append({"name": name, "operations": _measure_store(url, connect, options.rounds)})
+        with serve() as url:
+            stores.append({"name": name, "operations": _measure_store(url, options.rounds)})
     section = {
         **report.describe_run(
             options.rounds, BATCH, is_pinned=False, measured=("tallystick", "SQLAlchemy", "psycopg", "cryptography")
@@ -64,32 +61,24 @@ def main() -> None:
 
 
 @contextmanager
-def _serve_sqlite() -> Iterator[tuple[str, Callable[[], Any]]]:
+def _serve_sqlite() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
-        path = f"{directory}/sessions.db"
-        yield f"sqlite:///{path}", lambda: sqlite3.connect(path, isolation_level=None)
+        yield f"sqlite:///{directory}/sessions.db"
 
 
 @contextmanager
-def _serve_postgres() -> Iterator[tuple[str, Callable[[], Any]]]:
+def _serve_postgres() -> Iterator[str]:
     with run_postgres() as server:
-        plain = server.url.replace("postgresql+psycopg://", "postgresql://")
-        yield server.url, lambda: psycopg.connect(plain, autocommit=True)
+        yield server.url
 
 
-def _measure_store(url: str, connect: Callable[[], Any], rounds: int) -> dict[str, Any]:
+def _measure_store(url: str, rounds: int) -> dict[str, Any]:
     store = open_store(url, migrate=True)
     store.open()
     for number in range(1, SESSIONS + 1):
         store.insert_session(filling.row_of(number, SESSIONS))
-    connection = connect()
-    ours = _with_store(store)
-    theirs = _with_driver(connection, "?" if isinstance(connection, sqlite3.Connection) else "%s")
-    samples = _take_turns(
-        {(who, what): run for who, found in (("store", ours), ("driver", theirs)) for what, run in found.items()},
-        rounds,
-    )
-    connection.close()
+    with bare.calls(url, SESSIONS, 1) as theirs:
+        samples = _take_turns(_in_turn(store, theirs), rounds)
     store.close()
     return {
         what: {
@@ -103,44 +92,9 @@ def _measure_store(url: str, connect: Callable[[], Any], rounds: int) -> dict[st
     }
 
 
-def _with_store(store: Any) -> dict[str, Run]:
-    def refresh(number: int) -> None:
-        step = filling.step_of(number, random.getrandbits(20))
-        store.advance_line(filling.APP, filling.handle_of(number), filling.line_of(number), step)
-
-    return {
-        "load": lambda number: store.load_session(filling.APP, filling.handle_of(number)),
-        "create": lambda number: store.insert_session(_new_row(number)),
-        "refresh": refresh,
-    }
-
-
-def _with_driver(connection: Any, mark: str) -> dict[str, Run]:
-    """The same statements, as somebody would write them for this driver."""
-    table, cursor = "tallystick_sessions", connection.cursor()
-    load = f"SELECT {', '.join(COLUMNS)} FROM {table} WHERE app_id = {mark} AND handle = {mark}"
-    create = f"INSERT INTO {table} ({', '.join(COLUMNS)}) VALUES ({', '.join([mark] * len(COLUMNS))})"
-    assigned = ", ".join(f"{name} = {mark}" for name in STEP)
-    advance = f"UPDATE {table} SET {assigned} WHERE app_id = {mark} AND handle = {mark} AND line = {mark}"
-
-    def refresh(number: int) -> None:
-        step = filling.step_of(number, random.getrandbits(20))
-        values = [getattr(step, name) for name in STEP]
-        cursor.execute(advance, (*values, filling.APP, filling.handle_of(number), filling.line_of(number)))
-
-    def insert(number: int) -> None:
-        row = _new_row(number)
-        cursor.execute(create, tuple(getattr(row, name) for name in COLUMNS))
-
-    return {
-        "load": lambda number: cursor.execute(load, (filling.APP, filling.handle_of(number))).fetchone(),
-        "create": insert,
-        "refresh": refresh,
-    }
-
-
-def _new_row(number: int) -> SessionRow:
-    return replace(filling.row_of(number, SESSIONS), handle=f"{random.getrandbits(128):032x}")
+def _in_turn(store: SessionStore, theirs: dict[str, Run]) -> dict[Any, Run]:
+    ours = {what: load.call(store, what, SESSIONS) for what in OPERATIONS}
+    return {(who, what): found[what] for who, found in (("store", ours), ("driver", theirs)) for what in OPERATIONS}
 
 
 def _measure_algorithms(rounds: int) -> list[dict[str, Any]]:
@@ -210,10 +164,10 @@ def _describe(section: dict[str, Any]) -> list[str]:
         for one in section["algorithms"]
     ]
     return [
-        "The processor time that a statement takes its client: sqlite3 and psycopg with one connection and the "
-        "statement as text, and our store, which takes a connection from SQLAlchemy's pool for each. The same "
-        f"statements on the same table; {section['rounds']} rounds of {section['batch']}, in turns. Waiting is not "
-        "counted.",
+        "The processor time that a statement takes its client: psycopg with its own pool, and sqlite3, which has "
+        "none, with the statement as text, and our store, which takes a connection from SQLAlchemy's pool for each "
+        f"and makes an object of the row. The same table; {section['rounds']} rounds of {section['batch']}, in turns. "
+        "Waiting is not counted.",
         "",
         *report.table([head, *rows], is_markdown=True),
         "",

@@ -8,14 +8,17 @@ executed as all others are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter, methodcaller
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Dialect, Engine, Insert, PoolProxiedConnection, Select, Update
 from sqlalchemy.exc import DBAPIError
+
+T = TypeVar("T")
 
 
 class Lent:
@@ -64,7 +67,9 @@ class Direct:
     """One statement and the names of its parameters, whose values must be such as every driver takes: text, whole
     numbers, bytes and None."""
 
-    def __init__(self, statement: Select[*tuple[Any, ...]] | Insert | Update, names: Iterable[str]) -> None:
+    def __init__(
+        self, statement: Select[Any] | Select[*tuple[Any, ...]] | Insert | Update, names: Iterable[str]
+    ) -> None:
         self.statement = statement
         self._names = tuple(names)
         self._rendered = WeakKeyDictionary[Dialect, _Rendered]()
@@ -73,24 +78,28 @@ class Direct:
         """The one row that there is, or None."""
         if isinstance(connection, Connection) and not _is_usual(connection.engine):
             return connection.execute(self.statement, values).one_or_none()
-        return self._run(connection, values, fetches=True)[1]
+        return self._run(connection, values, _fetch_one)
+
+    def fetch_all(self, connection: Connection | Lent, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """All rows."""
+        if isinstance(connection, Connection) and not _is_usual(connection.engine):
+            return connection.execute(self.statement, values).all()
+        return self._run(connection, values, _fetch_all)
 
     def count(self, connection: Connection | Lent, values: Mapping[str, object]) -> int:
         """Write; how many rows it was."""
         if isinstance(connection, Connection) and not _is_usual(connection.engine):
             return connection.execute(self.statement, values).rowcount
-        return self._run(connection, values, fetches=False)[0]
+        return self._run(connection, values, _count)
 
-    def _run(
-        self, lent: Connection | Lent, values: Mapping[str, object], *, fetches: bool
-    ) -> tuple[int, Sequence[Any] | None]:
+    def _run(self, lent: Connection | Lent, values: Mapping[str, object], take: Callable[[Any], T]) -> T:
         dialect = lent.dialect
         rendered = self._rendered.get(dialect) or self._render(dialect)
         parameters = values if rendered.order is None else tuple(values[name] for name in rendered.order)
         cursor: Any = lent.connection.cursor()
         try:
             cursor.execute(rendered.text, parameters)
-            return cursor.rowcount, cursor.fetchone() if fetches else None
+            return take(cursor)
         except Exception as error:
             if not isinstance(error, cast("Any", dialect.loaded_dbapi).Error):
                 raise
@@ -114,6 +123,12 @@ class Direct:
         rendered = _Rendered(str(compiled), tuple(order) if order is not None else None)
         self._rendered[dialect] = rendered
         return rendered
+
+
+# A cursor that comes from a driver by way of SQLAlchemy has no type of its own.
+_count: Callable[[Any], int] = attrgetter("rowcount")
+_fetch_one: Callable[[Any], Sequence[Any] | None] = methodcaller("fetchone")
+_fetch_all: Callable[[Any], Sequence[Sequence[Any]]] = methodcaller("fetchall")
 
 
 def _is_usual(engine: Engine) -> bool:

@@ -146,7 +146,10 @@ _DELETE_SESSIONS: Final = _delete_in_order(
 )
 _DELETE_SESSIONS_OF_USER: Final = {in_tenant: _delete_in_order(_of_user(in_tenant)) for in_tenant in (False, True)}
 _LIST_HANDLES_OF_USER: Final = {
-    in_tenant: select(_row.handle).where(_of_user(in_tenant), _is_alive).order_by(_row.created_at, _row.handle)
+    in_tenant: Direct(
+        select(_row.handle).where(_of_user(in_tenant), _is_alive).order_by(_row.created_at, _row.handle),
+        ("of_app_id", "of_user_id", "now", *(("of_tenant_id",) if in_tenant else ())),
+    )
     for in_tenant in (False, True)
 }
 _PURGE_SESSIONS: Final = _Deletion(
@@ -320,11 +323,11 @@ def delete_sessions_of_user(
 
 
 def list_handles_of_user(
-    connection: Connection, app_id: str, user_id: str, tenant_id: str | None, now: int
+    connection: Connection | Lent, app_id: str, user_id: str, tenant_id: str | None, now: int
 ) -> list[str]:
     statement = _LIST_HANDLES_OF_USER[tenant_id is not None]
     values = _user(app_id, user_id, tenant_id) | {"now": now}
-    return list(connection.execute(statement, values).scalars())
+    return [handle for (handle,) in statement.fetch_all(connection, values)]
 
 
 def purge_sessions(connection: Connection, app_id: str, now: int, limit: int) -> int:

@@ -86,7 +86,7 @@ class SqlStore:
         return self._run(statements.delete_sessions_of_user, app_id, user_id, tenant_id, cause)
 
     def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
-        return self._run(statements.list_handles_of_user, app_id, user_id, tenant_id, now)
+        return self._run_direct(statements.list_handles_of_user, app_id, user_id, tenant_id, now)
 
     def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return self._run(statements.purge_sessions, app_id, now, limit)
@@ -252,7 +252,7 @@ class AsyncSqlStore:
         return await self._run(statements.delete_sessions_of_user, app_id, user_id, tenant_id, cause)
 
     async def list_handles_of_user(self, app_id: str, user_id: str, tenant_id: str | None, now: int) -> list[str]:
-        return await self._run(statements.list_handles_of_user, app_id, user_id, tenant_id, now)
+        return await self._run_direct(statements.list_handles_of_user, app_id, user_id, tenant_id, now)
 
     async def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return await self._run(statements.purge_sessions, app_id, now, limit)
