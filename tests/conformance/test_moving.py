@@ -10,10 +10,10 @@ from tallystick.storage.moving import AsyncMovingStore, MovingStore
 from tallystick.storage.opening import open_store
 from tallystick.testing import StoreContract
 from tallystick.testing.contract.rows import CAUSE, LATER, LINE, NOW, make_key, make_session, make_step, make_theft
-from tests.conformance.processes import run_at_once, wait_for_the_others
+from tests.conformance.processes import wait_for_the_others
 from tests.redis_servers import empty_redis
 
-PROCESSES, THREADS, LINES = 2, 8, 20
+THREADS, LINES = 8, 20
 SECRET = "a secret of tests, and long enough: 32 bytes"
 
 
@@ -55,9 +55,10 @@ class TestEverythingInTheOldStore(StoreContract):
             case "memory-async":
                 return lambda: AsyncFromTheOld(AsyncMemoryStore(), AsyncMemoryStore())
             case _:
-                old, new = request.getfixturevalue("redis_url"), request.getfixturevalue("postgres_database")
+                old, new = request.getfixturevalue("redis_url"), request.getfixturevalue("postgres_tables")
                 empty_redis(old)
-                return lambda: FromTheOld(new, old, migrate=True)
+                new.empty()
+                return lambda: FromTheOld(new.open(open_store), old)
 
 
 @pytest.fixture
@@ -101,11 +102,11 @@ def steal(line, racer):
     [("advance_line", advance), ("mark_used", use), ("delete_sessions", delete), ("record_theft", steal)],
     ids=["advance", "use", "delete", "theft"],
 )
-def test_of_all_threads_of_two_processes_that_bring_a_session_one_wins(urls, method, arguments_of):
+def test_of_all_threads_of_two_processes_that_bring_a_session_one_wins(two_processes, urls, method, arguments_of):
     old = open_store(urls[1])
     for line in range(LINES):
         old.insert_session(make_session(handle=f"h{line}"))
-    wins = run_at_once(PROCESSES, count_wins, urls, method, arguments_of)
+    wins = two_processes(count_wins, urls, method, arguments_of)
     assert [sum(of_line) for of_line in zip(*wins, strict=True)] == [1] * LINES
     assert old.list_sessions("public", None, 100)[0] == []
     store = MovingStore(*urls)
@@ -152,6 +153,26 @@ def test_a_new_store_that_cannot_keep_a_session_leaves_it_in_the_old_one():
     with pytest.raises(OSError, match="no space"):
         store.load_session("public", "handle")
     assert old.load_session("public", "handle") == make_session()
+
+
+def test_a_session_that_is_evicted_while_two_bring_it_is_no_error():
+    class Contended(MemoryStore):
+        """The other was quicker, and what he has kept was evicted at once."""
+
+        is_first = True
+
+        def insert_session(self, row):
+            if self.is_first:
+                self.is_first = False
+                raise OSError("it is there already")
+            super().insert_session(row)
+
+    old = MemoryStore()
+    old.insert_session(make_session())
+    store = MovingStore(Contended(), old)
+    assert store.load_session("public", "handle") == make_session()
+    assert old.load_session("public", "handle") is None
+    assert store.delete_sessions("public", ["handle"], CAUSE) == ["handle"]
 
 
 def test_keys_of_two_stores_that_both_were_in_use_are_not_mixed():

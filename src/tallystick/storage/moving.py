@@ -83,13 +83,19 @@ def _bring(app_id: str, handle: str) -> _Step[SessionRow | None]:
 
 def _carry(there: SessionRow) -> _Step[SessionRow | None]:
     row: SessionRow | None = there
-    try:
-        yield from _new(SessionStore.insert_session, there)
-    except Exception:
-        # The stores' errors have nothing in common, so what went wrong is told by what is there.
-        row = yield from _new(SessionStore.load_session, there.app_id, there.handle)
-        if row is None and not (yield from _is_marked(there.app_id, there.handle)):
-            raise
+    for is_last in (False, False, True):
+        try:
+            yield from _new(SessionStore.insert_session, there)
+        except Exception:
+            # The stores' errors have nothing in common, so what went wrong is told by what is there.
+            row = yield from _new(SessionStore.load_session, there.app_id, there.handle)
+            if row is None and not (yield from _is_marked(there.app_id, there.handle)):
+                # It cannot be kept; or another has kept it, and a third evicted it just now and has still to mark it.
+                if is_last:
+                    raise
+                row = there
+                continue
+        break
     yield from _old(SessionStore.delete_sessions, there.app_id, [there.handle], _BROUGHT)
     return row
 
