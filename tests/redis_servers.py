@@ -176,13 +176,18 @@ def cluster_url(nodes: list[RedisServer]) -> str:
 
 
 def empty_redis(url: str) -> None:
-    """Delete all that is in a server, or in a cluster."""
-    if "+cluster" in url:
-        with redis.RedisCluster.from_url(url.replace("+cluster", "")) as cluster:
-            cluster.flushall(target_nodes=redis.RedisCluster.PRIMARIES)
-    else:
-        with redis.Redis.from_url(url) as client:
+    """Delete all that is in a server, or in a cluster: by its masters, as a client of all of it takes ten times as long
+    to make."""
+    with redis.Redis.from_url(url.replace("+cluster", "")) as client:
+        if "+cluster" not in url:
             client.flushall()
+            return
+        nodes: dict[str, dict[str, str]] = client.execute_command("CLUSTER NODES")
+        password = client.get_connection_kwargs()["password"]
+    for address in (address for address, node in nodes.items() if "master" in node["flags"]):
+        host, _, port = address.rpartition(":")
+        with redis.Redis(host=host, port=int(port), password=password) as master:
+            master.flushall()
 
 
 def start_redis(home: Path, password: str, *options: str, program_options: tuple[str, ...] = ()) -> RedisServer:

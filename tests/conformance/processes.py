@@ -6,6 +6,7 @@ function of a module.
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 
 SECONDS = 40
 
@@ -22,9 +23,24 @@ def wait_for_the_others():
     _barrier.wait(SECONDS)
 
 
-def run_at_once(count, function, *args):
-    """What each of `count` processes answers; the first argument that each gets is its own number."""
+@contextmanager
+def crowd(count):
+    """So many processes, which do one thing after another: a function of a function and its arguments."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, _remember, (context.Barrier(count),)) as pool:
+    barrier = context.Barrier(count)
+
+    def run_at_once(function, *args):
+        """What each process answers; the first argument that each gets is its own number."""
+        if barrier.broken:  # by a test that has failed
+            barrier.reset()
         futures = [pool.submit(function, number, *args) for number in range(count)]
         return [future.result(SECONDS) for future in futures]
+
+    with ProcessPoolExecutor(count, context, _remember, (barrier,)) as pool:
+        yield run_at_once
+
+
+def run_at_once(count, function, *args):
+    """The same once, in new processes."""
+    with crowd(count) as run:
+        return run(function, *args)

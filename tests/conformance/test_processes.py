@@ -6,7 +6,7 @@ import pytest
 
 from tallystick.storage.opening import open_store
 from tallystick.testing.contract.rows import CAUSE, LATER, LINE, NOW, make_key, make_session, make_step, make_theft
-from tests.conformance.processes import run_at_once, wait_for_the_others
+from tests.conformance.processes import wait_for_the_others
 from tests.conformance.stores import SHARED_STORES
 
 PROCESSES = 2
@@ -72,12 +72,12 @@ def new_key(line, racer):
     ],
     ids=["advance", "use", "delete", "theft", "sign-in", "key"],
 )
-def test_of_all_threads_of_two_processes_one_wins(store_url, method, arguments_of):
+def test_of_all_threads_of_two_processes_one_wins(two_processes, store_url, method, arguments_of):
     store = open_store(store_url, migrate=True)
     for line in range(LINES):
         store.insert_session(make_session(handle=f"h{line}"))
     store.close()
-    wins = run_at_once(PROCESSES, count_wins, store_url, method, arguments_of)
+    wins = two_processes(count_wins, store_url, method, arguments_of)
     assert [sum(of_line) for of_line in zip(*wins, strict=True)] == [1] * LINES
 
 
@@ -94,10 +94,10 @@ def add_one_many_times(_number, url):
 
 
 @shared
-def test_processes_that_swap_until_they_win_lose_no_step(store_url):
+def test_processes_that_swap_until_they_win_lose_no_step(four_processes, store_url):
     store = open_store(store_url, migrate=True)
     store.insert_session(make_session(line=bytes(32)))
-    run_at_once(4, add_one_many_times, store_url)
+    four_processes(add_one_many_times, store_url)
     assert store.load_session("public", "handle").generation == 4 * LINES
     store.close()
 
@@ -118,5 +118,5 @@ def read_own_write(number, url):
 
 
 @shared
-def test_what_one_process_has_done_the_other_sees_at_once(store_url):
-    assert run_at_once(PROCESSES, read_own_write, store_url) == [[True] * 2 * PROCESSES] * PROCESSES
+def test_what_one_process_has_done_the_other_sees_at_once(two_processes, store_url):
+    assert two_processes(read_own_write, store_url) == [[True] * 2 * PROCESSES] * PROCESSES

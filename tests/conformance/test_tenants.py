@@ -1,8 +1,5 @@
 """Every store of ours keeps the apps and tenants of a core service too."""
 
-import pytest
-
-from tallystick.storage.opening import open_async_store, open_store
 from tallystick.testing.contract.rows import make_key
 from tallystick.testing.contract.running import race, scenario
 from tallystick.types import TenantRow
@@ -13,10 +10,6 @@ def make_tenant(app_id="app", tenant_id="public", sealed=b"\x00sealed\xff", crea
 
 
 class TestTenants:
-    @pytest.fixture(params=[open_store, open_async_store], ids=["sync", "async"])
-    def make_store(self, request, store_url):
-        return lambda: request.param(store_url, migrate=True)
-
     @scenario
     async def test_a_tenant_comes_back_as_it_was_kept_and_others_are_not_there(self, store):
         assert await store.insert_tenant(make_tenant()) is True

@@ -178,7 +178,7 @@ class EndingScenarios:
     @pytest.mark.parametrize("round_", range(ROUNDS))
     @scenario
     async def test_of_many_endings_at_once_a_follower_misses_none(self, store: AsyncSessionStore, round_: int) -> None:
-        handles = [f"h{number:03}" for number in range(RACERS * 8)]
+        handles = [f"h{number:02}" for number in range(RACERS * 4)]
         await keep(store, *handles)
         log, seen, is_over = Follower(store), set[str](), False
 
