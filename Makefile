@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup system assets sdks demo lint check test prove format bench bench-service bench-revocation scale clean
+.PHONY: help setup system assets sdks demo lint ruff mypy pyright imports check test prove format bench bench-service bench-revocation scale clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -50,11 +50,23 @@ $(SDKS)/python/.venv/.stamp: $(SDKS)/python/requirements.txt
 	@$(SDKS)/python/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r $<
 	@touch $@
 
+# The checks at once, as two of them take most of the time.
+CHECKS := ruff mypy pyright imports
+
 lint: setup
+	@$(MAKE) --no-print-directory --jobs --output-sync $(CHECKS)
+
+ruff:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+mypy:
 	$(BIN)/mypy
+
+pyright:
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports:
 	$(BIN)/lint-imports --no-cache
 
 check: lint ## Format, lint, types, layers, unit tests, and small worlds of the rotation: under a minute
@@ -63,14 +75,22 @@ check: lint ## Format, lint, types, layers, unit tests, and small worlds of the 
 prove: setup ## Explore every state of the rotation, and of four other schemes: under three minutes
 	@$(BIN)/python -m tests.model prove
 
-test: setup system assets lint ## Everything that CI runs, with coverage of the pure layers
+# What pytest-xdist's workers get are parts in order, so that each starts few servers; who is done first takes over.
+PYTEST := -m pytest --dist worksteal -m "not browser"
+# These reach all of the pure layers. Coverage nearly doubles what they cost, so the others go without.
+COVERING := tests/unit tests/integrations tests/remote
+# The others wait a good deal, for processes that start, die and come back: so three workers.
+
+test: setup system ## Everything that CI runs, with coverage of the pure layers
+	@$(MAKE) --no-print-directory --jobs --output-sync assets $(CHECKS)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 -m "not browser" --ignore=tests/model
-	$(BIN)/python -m pytest -n 2 -m "not browser" --no-token-cache tests/unit tests/integrations
-	$(BIN)/python -m pytest -n 2 tests/model
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/coverage run $(PYTEST) -n 2 $(COVERING)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	$(BIN)/python $(PYTEST) -n 3 $(COVERING:%=--ignore=%) --ignore=tests/model
+	$(BIN)/python $(PYTEST) -n 2 --no-token-cache tests/unit tests/integrations
+	$(BIN)/python $(PYTEST) -n 2 tests/model
+	$(BIN)/python -m pytest -m browser
 
 format: setup ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix-only --quiet .
