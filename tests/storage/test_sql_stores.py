@@ -396,15 +396,17 @@ async def test_many_may_open_an_asynchronous_store_at_once(async_url):
 # Forks
 
 FORKING = """
-import os, sys
+import ctypes, os, sys
 from tallystick.storage.opening import open_store
 from tallystick.testing.contract.rows import make_session
 store = open_store(sys.argv[1], migrate=True)
 for number in range(50):
     store.insert_session(make_session(handle=f"h{number}"))
+# uWSGI forks in C, and no hook of Python's runs.
+fork = {"os": os.fork, "C": ctypes.PyDLL(None).fork}[sys.argv[2]]
 children = []
 for _ in range(4):
-    child = os.fork()
+    child = fork()
     if child == 0:
         right = all(store.load_session("public", f"h{n}").handle == f"h{n}" for _ in range(10) for n in range(50))
         os._exit(0 if right else 3)
@@ -417,10 +419,11 @@ sys.exit(0 if right and codes == [0] * 4 else 3)
 """
 
 
+@pytest.mark.parametrize("fork", ["os", "C"])
 @pytest.mark.parametrize("url_of", ["sqlite_url", "postgres_database", "mariadb_database"])
-def test_a_server_that_forks_after_loading_the_app_mixes_nothing_up(request, url_of):
+def test_a_server_that_forks_after_loading_the_app_mixes_nothing_up(request, url_of, fork):
     url = request.getfixturevalue(url_of)
-    subprocess.run([sys.executable, "-c", FORKING, url], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", FORKING, url, fork], check=True, timeout=60)
 
 
 # In memory

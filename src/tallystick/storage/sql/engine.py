@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from sqlalchemy import URL, Dialect, Engine, create_engine, event
-from sqlalchemy.exc import ArgumentError, InvalidatePoolError, InvalidRequestError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, InvalidatePoolError, InvalidRequestError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from tallystick.errors import GeneralError
@@ -20,7 +20,7 @@ from tallystick.storage.sql import mysql
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 AT_ONCE: Final = 15
 """How many connections an engine has at the most."""
@@ -49,6 +49,8 @@ _PEER_IS_GONE: Final = {
 so; by itself the kernel waits for hours, and a place in the pool with it."""
 
 _USED_AT: Final = "tallystick_used_at"
+_OWNER: Final = "tallystick_owner"
+"""The process that made a connection."""
 _SQLITE_BUSY: Final = 5
 
 E = TypeVar("E")
@@ -163,7 +165,7 @@ def _sync_pool(url: URL) -> dict[str, object]:
         # The one connection is the database, so it is lent to one thread at a time: sqlite3 asks the connection, not
         # the statement, how many rows were changed, and could answer with another thread's number.
         return _queue(1) | {"poolclass": QueuePool}
-    return _queue(AT_ONCE) | {"pool_pre_ping": _needs_ping(url)}
+    return _queue(AT_ONCE)
 
 
 def _async_pool(url: URL, at_once: int) -> dict[str, object]:
@@ -171,12 +173,7 @@ def _async_pool(url: URL, at_once: int) -> dict[str, object]:
         return {"poolclass": StaticPool}  # aiosqlite's thread runs one statement after another
     # Without a limit of its own: SQLAlchemy's queue for those who wait belongs for ever to the first event loop in
     # which someone waited. AsyncSqlStore keeps to the limit instead.
-    return {"pool_size": at_once, "max_overflow": -1, "pool_pre_ping": _needs_ping(url)}
-
-
-def _needs_ping(url: URL) -> bool:
-    """Whether each connection is tried each time; psycopg's see :func:`_try_suspects`."""
-    return not (is_file(url) or _is_psycopg(url))
+    return {"pool_size": at_once, "max_overflow": -1}
 
 
 def _is_psycopg(url: URL) -> bool:
@@ -192,24 +189,27 @@ def _set_up(engine: Engine, url: URL) -> None:
         event.listen(engine, "connect", _set_up_sqlite)
     if url.get_backend_name() in mysql.BACKENDS:
         event.listen(engine, "connect", mysql.set_up)
-    if _is_psycopg(url):
-        _try_suspects(engine)
     if is_file(url) or url.get_backend_name() != "sqlite":
         _part_at_fork(engine)
+    if url.get_backend_name() != "sqlite":
+        _try_suspects(engine, is_psycopg=_is_psycopg(url))
 
 
-def _try_suspects(engine: Engine) -> None:
+def _try_suspects(engine: Engine, *, is_psycopg: bool) -> None:
     """A server that was restarted has cut what lies in the pool, and a firewall may have forgotten it: connect anew
-    then, instead of failing whoever comes next. To try each connection each time, as ``pool_pre_ping`` does, would cost
-    a round trip before each statement: measured, a sixth of a refresh's processor time. One that was cut has something
-    to read, and to see that costs a microsecond."""
+    then, instead of failing whoever comes next. To try each connection each time costs a round trip before each
+    statement: measured, a sixth of a refresh's processor time. One of psycopg's that was cut has something to read, and
+    to see that costs a microsecond; all others are tried. Not by ``pool_pre_ping``, which does not wait until it is
+    known whose a connection is."""
 
     def note(_connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
         entry.info[_USED_AT] = time.monotonic()
 
     def check(connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
         used_at = entry.info.get(_USED_AT)
-        if used_at is None or not (time.monotonic() - used_at > IDLE_SECONDS or _has_something_to_read(entry)):
+        if used_at is None:
+            return
+        if is_psycopg and not (time.monotonic() - used_at > IDLE_SECONDS or _has_something_to_read(entry)):
             return
         try:
             engine.dialect.do_ping(connection)
@@ -234,9 +234,24 @@ def _part_at_fork(engine: Engine) -> None:
     """After a fork (a server that loads the app before it forks its workers), parent and child must not speak over one
     socket: each would get answers meant for the other, other people's sessions. The child connects anew, and keeps what
     it inherited untouched: to close an SQLite connection there harms the parent's (sqlite.org/howtocorrupt.html 2.6).
+
+    uWSGI forks in C, and Python does not hear of it: so each connection also knows whose it is.
     """
     reference = weakref.ref(engine)
     inherited: list[object] = []
+
+    def own(_connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.info[_OWNER] = os.getpid()
+
+    def disown(connection: DBAPIConnection, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+        if entry.info[_OWNER] != os.getpid():
+            inherited.append(connection)
+            # As SQLAlchemy's manual has it ("Using Connection Pools with Multiprocessing"), or it would be closed.
+            entry.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc]
+            raise DisconnectionError("this connection is another process's")
+
+    event.listen(engine, "connect", own)
+    event.listen(engine, "checkout", disown, insert=True)
 
     def part() -> None:
         engine = reference()
