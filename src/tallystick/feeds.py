@@ -8,9 +8,8 @@ that is cut off costs time and no safety.
 from __future__ import annotations
 
 import os
-import weakref
+import sys
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from dataclasses import dataclass
 from logging import getLogger
 from threading import Event, Lock, Thread
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from tallystick.calls import Call, drive, drive_async
 from tallystick.config import Config
 from tallystick.errors import GeneralError
-from tallystick.protocol.revocation import NEVER, RevocationView
+from tallystick.protocol.revocation import FULL, NEVER, RevocationView
 from tallystick.types import Ending, EndingsPage
 
 if TYPE_CHECKING:
@@ -150,76 +149,109 @@ class Feed:
                 listener(ending)
 
     def _confirm(self, begun_at: float, now: int) -> None:
-        self._view.confirm(begun_at, now)
+        is_whole = self._view.confirm(begun_at, now)
         self._looked_at = begun_at
-        if self._has_failed:
+        if not is_whole:
+            self._say_silent(f"more sessions have ended than the {FULL:,} that it holds")
+        elif self._has_failed:
             self._has_failed = False
             _logger.warning("the feed of endings goes on")
 
     def _report(self, error: Exception) -> None:
+        # A driver's own words may hold anything.
+        self._say_silent(error.message if isinstance(error, GeneralError) else type(error).__name__)
+
+    def _notice_silence(self) -> None:
+        """Of a feed that runs, and has not got to the end of a look for longer than the lease: one that hangs, or whose
+        process was stopped."""
+        age = self.state.age
+        if not self.is_fresh and age is not None and age > self._lease:
+            self._say_silent(f"the log was last read {age:.1f} seconds ago")
+
+    def _say_silent(self, why: str) -> None:
         if not self._has_failed:
             self._has_failed = True
-            # A driver's own words may hold anything.
-            why = error.message if isinstance(error, GeneralError) else type(error).__name__
             _logger.warning("the feed of endings is silent: %s", why)
 
 
+class _Running:
+    """The thread of one process."""
+
+    def __init__(self) -> None:
+        self.starting = Lock()
+        self.thread: Thread | None = None
+        self.is_over = Event()
+        self.busy_since = NEVER
+
+
+def _is_before_uwsgi_forks() -> bool:
+    """Whether this is a process that uWSGI will fork workers from. It does so in C, whoever holds the interpreter's
+    lock at that moment: if another thread does, then the worker, where there is no such thread, waits for ever."""
+    uwsgi = sys.modules.get("uwsgi")
+    return uwsgi is not None and uwsgi.worker_id() == 0 and uwsgi.mule_id() == 0
+
+
 class SyncFeed(Feed):
-    """A thread, which does not keep the process from ending. After a fork each process starts one of its own."""
+    """A thread, which does not keep the process from ending. After a fork each process starts one of its own: in a fork
+    there is neither its parent's nor whoever held the lock. That is seen by the process's number, as uWSGI forks in C,
+    where no hook of Python's is called and threads are said to be alive that are not there.
+    """
 
     def __init__(self, deployment: Following, view: RevocationView, make_store: Callable[[], tuple[Log, bool]]) -> None:
         super().__init__(deployment, view)
         self._make_store = make_store
-        self._thread: Thread | None = None
-        self._is_over = Event()
-        self._starting = Lock()
-        self._busy_since = NEVER
-        _forget_at_fork(self)
+        self._processes: dict[int, _Running] = {}
 
     def ensure(self) -> None:
         """See that the feed runs. Who has to start it waits until it has caught up, for the lease at the most."""
-        if self.is_fresh or self._is_running():
+        if self.is_fresh or _is_before_uwsgi_forks():
             return
-        with self._starting:
-            if self._is_running():
+        own = self._own
+        if self._is_running(own):
+            self._notice_silence()
+            return
+        with own.starting:
+            if self._is_running(own):
                 return
-            self._is_over.set()  # of one that is stuck
+            own.is_over.set()  # of one that is stuck
             is_over, has_news = Event(), Event()
-            self._is_over, self._busy_since = is_over, self._steady()
-            thread = Thread(target=self._run, args=(is_over, has_news), name="tallystick-feed", daemon=True)
-            self._thread = thread
+            own.is_over, own.busy_since = is_over, self._steady()
+            thread = Thread(target=self._run, args=(own, is_over, has_news), name="tallystick-feed", daemon=True)
+            own.thread = thread
         # Not while the lock is held: gevent runs others meanwhile, and a lock that was made before it had patched
         # anything would stop all of them.
         try:
             thread.start()
         except RuntimeError:  # there are too many
-            self._thread = None
+            own.thread = None
             raise
-        has_news.wait(self._lease)
+        if not has_news.wait(self._lease):
+            self._say_silent("the log has not been read to its end yet")
 
     def close(self) -> None:
         """End it. It is started again where it is needed again."""
-        thread, self._thread = self._thread, None
-        self._is_over.set()
+        own = self._own
+        thread, own.thread = own.thread, None
+        own.is_over.set()
         self._view.expire()
         if thread is not None and thread.ident is not None:
             thread.join(self._interval + 1)
 
-    def forget(self) -> None:
-        """There is no thread, for in a fork there is neither its parent's nor whoever held the lock."""
-        self._thread, self._is_over, self._starting = None, Event(), Lock()
+    @property
+    def _own(self) -> _Running:
+        return self._processes.setdefault(os.getpid(), _Running())
 
-    def _is_running(self) -> bool:
-        is_stuck = self._steady() > self._busy_since + self._interval + STUCK_SECONDS
-        thread = self._thread
+    def _is_running(self, own: _Running) -> bool:
+        is_stuck = self._steady() > own.busy_since + self._interval + STUCK_SECONDS
+        thread = own.thread
         return thread is not None and (thread.ident is None or thread.is_alive()) and not is_stuck
 
-    def _run(self, is_over: Event, has_news: Event) -> None:
+    def _run(self, own: _Running, is_over: Event, has_news: Event) -> None:
         store, is_own = self._make_store()
 
         def answer(question: Call | Rest) -> object:
             if not is_over.is_set():
-                self._busy_since = self._steady()
+                own.busy_since = self._steady()
             if isinstance(question, Rest):
                 return is_over.wait(question.seconds)
             return getattr(store, question.method)(*question.args)
@@ -229,17 +261,6 @@ class SyncFeed(Feed):
         finally:
             if is_own:
                 store.close()
-
-
-def _forget_at_fork(feed: SyncFeed) -> None:
-    reference = weakref.ref(feed)
-
-    def forget() -> None:
-        feed = reference()
-        if feed is not None:
-            feed.forget()
-
-    os.register_at_fork(after_in_child=forget)
 
 
 class AsyncFeed(Feed):
@@ -260,12 +281,15 @@ class AsyncFeed(Feed):
 
         loop, task = asyncio.get_running_loop(), self._task
         if task is not None and not task.done() and task.get_loop() is loop:
+            self._notice_silence()
             return
         has_news = asyncio.Event()
         self._task = loop.create_task(self._run(has_news.set), name="tallystick-feed")
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(self._lease):
                 await has_news.wait()
+        except TimeoutError:
+            self._say_silent("the log has not been read to its end yet")
 
     async def close(self) -> None:
         """See :meth:`SyncFeed.close`."""

@@ -5,6 +5,7 @@ It is told by a thread or a task of its own, one at a time: a handler that is sl
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from inspect import isawaitable
@@ -45,7 +46,8 @@ class EndTeller:
         self._handler = handler
         self._waiting: deque[Ending] = deque()
         self._lock = Lock()
-        self._is_telling = False
+        self._teller: int | None = None
+        """The process whose thread or task tells, if any: a fork of it has none."""
         self._task: Task[None] | None = None
 
     def tell(self, ending: Ending) -> None:
@@ -55,9 +57,9 @@ class EndTeller:
                 dropped = self._waiting.popleft()
                 _logger.error("on_session_end not called for %s: %d wait", dropped.handle, WAITING_AT_MOST)
             self._waiting.append(ending)
-            if self._is_telling:
+            if self._teller == os.getpid():
                 return
-            self._is_telling = True
+            self._teller = os.getpid()
         if self._is_async:
             from asyncio import create_task  # noqa: PLC0415 - synchronous programs load no event loop
 
@@ -69,7 +71,7 @@ class EndTeller:
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
-            self._is_telling = False
+            self._teller = None
             return None
 
     def _tell_all(self) -> None:

@@ -1,7 +1,7 @@
 """A Flask app as gunicorn's master loads it before it forks its workers (``--preload``).
 
-The feed of endings runs in the master too, as in an app that looks at sessions while it starts. Each answer says by
-``x-worker`` which process has given it.
+The feed of endings runs in the master too, where that may have threads, as in an app that looks at sessions while it
+starts. Each answer says by ``x-worker`` which process has given it, and by ``x-feed`` how that process's feed is.
 """
 
 import os
@@ -31,6 +31,7 @@ def revoke(handle):
 
 def application(environ, start_response):
     def start(status, headers, *exc_info):
-        return start_response(status, [*headers, ("x-worker", str(os.getpid()))], *exc_info)
+        feed = "fresh" if sessions.feed.is_fresh else "silent"
+        return start_response(status, [*headers, ("x-worker", str(os.getpid())), ("x-feed", feed)], *exc_info)
 
     return app(environ, start)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests.service.operating import Service, wait_until
@@ -178,7 +179,7 @@ def test_streams_are_no_requests_in_hand_and_end_when_the_service_stops(tmp_path
         wait_until(lambda: max(one.looks, default=0) > 1.5)
         end(core, handle)
         wait_until(lambda: one.handles == other.handles == [handle])
-        text = httpx.get(f"{core.url}/metrics", headers=KEY).text
+        text = metrics(core)
         assert "tallystick_ending_streams_opened_total 2.0" in text
         assert "tallystick_endings_told_total 2.0" in text
         assert core.stop() == 0
@@ -186,3 +187,22 @@ def test_streams_are_no_requests_in_hand_and_end_when_the_service_stops(tmp_path
         other.join()
         assert one.is_over
         assert other.is_over
+
+
+def test_a_log_that_cannot_be_read_is_counted_and_logged_and_then_read_on(tmp_path: Path, postgres_database: str):
+    with run_core(tmp_path, postgres_database, api_keys=KEY["api-key"]) as core, listen(core) as stream:
+        handle = create(core)
+        stream.await_look()
+        with psycopg.connect(postgres_database, autocommit=True) as connection:
+            connection.execute("ALTER TABLE tallystick_endings RENAME TO elsewhere")
+            wait_until(lambda: "tallystick_ending_log_silences_total 1.0" in metrics(core))
+            connection.execute("ALTER TABLE elsewhere RENAME TO tallystick_endings")
+        stream.await_look()
+        end(core, handle)
+        wait_until(lambda: stream.handles == [handle])
+        assert "the feed of endings is silent: " in core.text
+        assert "the feed of endings goes on" in core.text
+
+
+def metrics(core: Service) -> str:
+    return httpx.get(f"{core.url}/metrics", headers=KEY).text

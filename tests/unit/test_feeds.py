@@ -1,6 +1,7 @@
 """The feed of endings through both facades: who hears, how soon, and what silence does."""
 
 import logging
+import re
 import threading
 import time
 from contextlib import suppress
@@ -185,7 +186,7 @@ def test_a_coroutine_function_is_no_handler_of_synchronous_code():
         Sessions("memory://", secret=SECRET, on_session_end=handler, instant_revocation=True)
 
 
-def test_a_look_that_hangs_is_given_up_and_another_thread_takes_over(monkeypatch):
+def test_a_look_that_hangs_is_told_of_and_given_up_and_another_thread_takes_over(monkeypatch, caplog):
     monkeypatch.setattr("tallystick.feeds.STUCK_SECONDS", 0.2)
     hang = threading.Event()
 
@@ -209,3 +210,17 @@ def test_a_look_that_hangs_is_given_up_and_another_thread_takes_over(monkeypatch
             assert time.monotonic() < deadline
             time.sleep(0.01)
         hang.set()
+    told = [record.getMessage() for record in caplog.records]
+    assert re.fullmatch(r"the feed of endings is silent: the log was last read \d+\.\d seconds ago", told[0])
+    assert told[1] == "the feed of endings goes on"
+
+
+def test_so_is_one_with_more_endings_than_there_is_room_for(made, monkeypatch, caplog):
+    monkeypatch.setattr("tallystick.protocol.revocation.FULL", 2)
+    sessions = made()
+    created = [sessions.create_new_session("ada") for _ in range(3)]
+    sessions.revoke_all_sessions_for_user("ada")
+    assert all(refused(sessions, one.access_token.token) for one in created), "by the store, if need be"
+    assert is_silent(sessions)
+    assert sessions.feed.state.endings == 2
+    assert "more sessions have ended than" in caplog.text

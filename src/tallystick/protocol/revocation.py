@@ -109,12 +109,14 @@ class RevocationView:
         """Whether all that ended longer ago than the lease is known. To be asked before ``marks`` is."""
         return now < self.stale_at and steady <= self.fresh_until
 
-    def confirm(self, begun_at: float, now: int) -> None:
-        """Say that all of the log is in here that was in it at ``begun_at``, when it was ``now`` by the other clock."""
+    def confirm(self, begun_at: float, now: int) -> bool:
+        """Say that all of the log was read that was in it at ``begun_at``, when it was ``now`` by the other clock.
+        False where there was no room for all of it."""
         self._forget(begun_at)
         self.stale_at = now + int(self._lease * 1000) + 1
         is_whole = begun_at > self._lost_at + self._life
         self.fresh_until = begun_at + self._lease if is_whole else NEVER
+        return is_whole
 
     def expire(self) -> None:
         """Count as news no more."""

@@ -80,8 +80,11 @@ class _Follower:
 class _Reader:
     """Looks at one app's log as long as there is somebody to tell."""
 
-    def __init__(self, store: AsyncSessionStore, app_id: str, steady: Callable[[], float]) -> None:
+    def __init__(
+        self, store: AsyncSessionStore, app_id: str, steady: Callable[[], float], observe: Callable[[str, int], object]
+    ) -> None:
         self._store = store
+        self._observe = observe
         self._app_id = app_id
         self._steady = steady
         self._place: str | None = None
@@ -117,6 +120,7 @@ class _Reader:
             except Exception as error:
                 if not self._has_failed:
                     _logger.warning("the feed of endings is silent: %s", type(error).__name__)
+                    self._observe("ending_log_silent", 1)
                 self._has_failed = True
                 await asyncio.sleep(INTERVAL)
 
@@ -177,7 +181,7 @@ class Endings:
     def _reader(self, app_id: str) -> _Reader:
         reader = self._readers.get(app_id)
         if reader is None:
-            reader = self._readers[app_id] = _Reader(self._store, app_id, self._steady)
+            reader = self._readers[app_id] = _Reader(self._store, app_id, self._steady, self._observe)
             reader.task = asyncio.create_task(reader.run())
             reader.task.add_done_callback(lambda _: self._readers.pop(app_id, None))
         reader.needed_at = self._steady()

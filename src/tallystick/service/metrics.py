@@ -28,6 +28,7 @@ EVENTS: Final = {
     "store_error": ("tallystick_store_errors", "Calls that got no answer from the store."),
     "session_purged": ("tallystick_sessions_purged", "Expired sessions that were deleted."),
     "ending_stream_opened": ("tallystick_ending_streams_opened", "Streams of endings that apps have opened."),
+    "ending_log_silent": ("tallystick_ending_log_silences", "Times that a log of endings could not be read on."),
     "ending_told": ("tallystick_endings_told", "Endings that were told on streams."),
     "request_refused": ("tallystick_requests_refused", "Requests that were refused as too many were in hand."),
 }
