@@ -1,4 +1,4 @@
-"""The contract of a store: twenty-one atomic steps, besides opening and closing it and waiting.
+"""The contract of a store: twenty-two atomic steps, besides opening and closing it and waiting.
 
 A method is one step that happens whole or not at all, also when the process dies in the middle and whatever other
 processes do meanwhile. A store holds no clock, mints nothing and judges nothing: instants are arguments (ms since the
@@ -53,6 +53,10 @@ class SessionStore(Protocol):
 
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         """The session as it is, expired or not; None if there is none."""
+        ...
+
+    def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
+        """Those of these sessions that there are, as they are, in any order; each as it is at some moment."""
         ...
 
     def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
@@ -175,6 +179,8 @@ class AsyncSessionStore(Protocol):
     ) -> list[str] | None: ...
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None: ...
+
+    async def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]: ...
 
     async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool: ...
 

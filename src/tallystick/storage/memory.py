@@ -47,6 +47,10 @@ class MemoryStore:
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._sessions.get((app_id, handle))
 
+    def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
+        found = (self._sessions.get((app_id, handle)) for handle in dict.fromkeys(handles))
+        return [row for row in found if row is not None]
+
     def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         with self._lock:
             row = self._sessions.get((app_id, handle))
@@ -288,6 +292,9 @@ class AsyncMemoryStore:
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._store.load_session(app_id, handle)
+
+    async def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
+        return self._store.load_sessions(app_id, handles)
 
     async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         return self._store.advance_line(app_id, handle, expected_line, step)

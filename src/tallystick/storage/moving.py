@@ -81,6 +81,14 @@ def _bring(app_id: str, handle: str) -> _Step[SessionRow | None]:
     return row
 
 
+def _bring_all(app_id: str, handles: Sequence[str]) -> _Step[list[SessionRow]]:
+    rows: list[SessionRow] = []
+    for handle in dict.fromkeys(handles):
+        row = yield from _bring(app_id, handle)
+        rows += [] if row is None else [row]
+    return rows
+
+
 def _carry(there: SessionRow) -> _Step[SessionRow | None]:
     row: SessionRow | None = there
     for is_last in (False, False, True):
@@ -235,11 +243,8 @@ def _list_user(app_id: str, user_id: str, tenant_id: str | None, now: int) -> _S
 
 
 def _without_marked(app_id: str, handles: Sequence[str]) -> _Step[list[str]]:
-    left: list[str] = []
-    for handle in handles:
-        if not (yield from _is_marked(app_id, handle)):
-            left.append(handle)
-    return left
+    marks = {mark.handle for mark in (yield from _new(SessionStore.load_sessions, marks_of(app_id), handles))}
+    return [handle for handle in handles if handle not in marks]
 
 
 def _purge(app_id: str, now: int, limit: int) -> _Step[int]:
@@ -314,6 +319,9 @@ class MovingStore:
 
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._run(_bring(app_id, handle))
+
+    def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
+        return self._run(_bring_all(app_id, handles))
 
     def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         return self._run(_advance(app_id, handle, expected_line, step))
@@ -424,6 +432,9 @@ class AsyncMovingStore:
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return await self._run(_bring(app_id, handle))
+
+    async def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
+        return await self._run(_bring_all(app_id, handles))
 
     async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         return await self._run(_advance(app_id, handle, expected_line, step))

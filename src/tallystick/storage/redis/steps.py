@@ -115,6 +115,15 @@ def load_session(app_id: str, handle: str) -> Step[SessionRow | None]:
     return layout.read_session(values)
 
 
+def load_sessions(app_id: str, handles: Sequence[str]) -> Step[list[SessionRow]]:
+    found: list[SessionRow | None] = []
+    wanted = list(dict.fromkeys(handles))
+    for start in range(0, len(wanted), SCANNED_AT_ONCE):
+        keys = [session_key(app_id, handle) for handle in wanted[start : start + SCANNED_AT_ONCE]]
+        found += map(layout.read_session, (yield Batch([("HMGET", key, *FIELDS) for key in keys])))
+    return [row for row in found if row is not None]
+
+
 def advance_line(app_id: str, handle: str, expected_line: bytes, step: LineStep) -> Step[bool]:
     args = [expected_line, _keep_for(step.expires_at - step.refreshed_at), *layout.write_step(step)]
     return bool((yield Script("advance_line", [session_key(app_id, handle)], args)))

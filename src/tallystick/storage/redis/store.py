@@ -65,6 +65,9 @@ class RedisStore:
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._run(steps.load_session(app_id, handle))
 
+    def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
+        return self._run(steps.load_sessions(app_id, handles))
+
     def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         return self._run(steps.advance_line(app_id, handle, expected_line, step))
 
@@ -236,6 +239,9 @@ class AsyncRedisStore:
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return await self._run(steps.load_session(app_id, handle))
+
+    async def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
+        return await self._run(steps.load_sessions(app_id, handles))
 
     async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         return await self._run(steps.advance_line(app_id, handle, expected_line, step))

@@ -114,6 +114,8 @@ _INSERT_SESSION: Final = insert(sessions)
 _ADD_SESSION: Final = Direct(_INSERT_SESSION, SessionRow.__struct_fields__)
 _whole_rows: Final = select(*(column for column in sessions.c if column.computed is None))
 _LOAD_SESSION: Final = Direct(_whole_rows.where(_is_it), ("of_app_id", "of_handle"))
+_are_they: Final = and_(_row.app_id == _app_id, _row.handle.in_(bindparam("handles", expanding=True)))
+_LOAD_SESSIONS: Final = _whole_rows.where(_are_they)
 _BEYOND: Final = (
     select(_row.handle)
     .where(_of_user(False), _is_alive, _row.handle.not_in(bindparam("spared", expanding=True)))
@@ -141,9 +143,7 @@ _SWAP_JWT_PAYLOAD: Final = _UPDATE_JWT_PAYLOAD.where(_row.jwt_payload == bindpar
 _UPDATE_SESSION_DATA: Final = (
     update(sessions).where(_is_it, _is_alive).values(session_data=bindparam("new_session_data"))
 )
-_DELETE_SESSIONS: Final = _delete_in_order(
-    and_(_row.app_id == _app_id, _row.handle.in_(bindparam("handles", expanding=True)))
-)
+_DELETE_SESSIONS: Final = _delete_in_order(_are_they)
 _DELETE_SESSIONS_OF_USER: Final = {in_tenant: _delete_in_order(_of_user(in_tenant)) for in_tenant in (False, True)}
 _LIST_HANDLES_OF_USER: Final = {
     in_tenant: Direct(
@@ -167,9 +167,7 @@ _LIST_SESSIONS: Final = (
     .order_by(_row.handle)
     .limit(bindparam("at_most"))
 )
-_DELETE_PICKED: Final = delete(sessions).where(
-    _row.app_id == _app_id, _row.handle.in_(bindparam("handles", expanding=True))
-)
+_DELETE_PICKED: Final = delete(sessions).where(_are_they)
 _WHOSE_IT_IS: Final = select(*_WHOSE).where(_is_it)
 _INSERT_THEFT: Final = insert(theft_events)
 _of_app: Final = _theft.app_id == _app_id
@@ -257,6 +255,15 @@ def _values(row: SessionRow | TheftEvent | KeyRow) -> dict[str, object]:
 def load_session(connection: Connection | Lent, app_id: str, handle: str) -> SessionRow | None:
     found = _LOAD_SESSION.fetch(connection, _it(app_id, handle))
     return None if found is None else SessionRow(*found)
+
+
+def load_sessions(connection: Connection, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
+    wanted = list(dict.fromkeys(handles))
+    found: list[SessionRow] = []
+    for start in range(0, len(wanted), HANDLES_AT_ONCE):
+        values = {"of_app_id": app_id, "handles": wanted[start : start + HANDLES_AT_ONCE]}
+        found += [SessionRow(*each) for each in connection.execute(_LOAD_SESSIONS, values)]
+    return found
 
 
 def advance_line(connection: Connection | Lent, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:

@@ -59,6 +59,9 @@ class SqlStore:
     def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return self._run_direct(statements.load_session, app_id, handle)
 
+    def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
+        return self._run(statements.load_sessions, app_id, handles)
+
     def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         return self._run_direct(statements.advance_line, app_id, handle, expected_line, step)
 
@@ -222,6 +225,9 @@ class AsyncSqlStore:
 
     async def load_session(self, app_id: str, handle: str) -> SessionRow | None:
         return await self._run_direct(statements.load_session, app_id, handle)
+
+    async def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
+        return await self._run(statements.load_sessions, app_id, handles)
 
     async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         return await self._run_direct(statements.advance_line, app_id, handle, expected_line, step)

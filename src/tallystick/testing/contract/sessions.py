@@ -352,7 +352,18 @@ class SessionScenarios:
         assert await store.load_session("public", "alive") is not None
         assert await store.load_session("elsewhere", "elsewhere") is not None
 
-    # list_sessions, put_sessions
+    # load_sessions, list_sessions, put_sessions
+
+    @scenario
+    async def test_of_several_sessions_those_that_there_are_come_as_they_are(self, store: AsyncSessionStore) -> None:
+        rows = [make_session(handle=f"h{number:04}") for number in range(1200)]
+        await store.put_sessions([*rows, over := make_session(handle="over", expires_at=NOW + 1)], NOW)
+        await keep(store, make_session(app_id="elsewhere", handle="elsewhere"))
+        wanted = ["h0001", "none", "over", "elsewhere", "h0001", "H0001"]
+        found = await store.load_sessions("public", wanted)
+        assert sorted(found, key=lambda row: row.handle) == [rows[1], over]
+        assert await store.load_sessions("public", []) == []
+        assert len(await store.load_sessions("public", [row.handle for row in rows])) == len(rows)
 
     @scenario
     async def test_all_sessions_of_an_app_are_listed_page_by_page_expired_or_not(
