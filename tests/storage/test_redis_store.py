@@ -217,6 +217,17 @@ def test_a_process_that_dies_before_it_has_indexed_a_session_has_acknowledged_no
     assert server.pttl(layout.session_key("public", "handle")) > 0
 
 
+def test_a_session_that_a_dead_process_has_not_indexed_is_indexed_by_whoever_brings_it_again(store, server):
+    store.insert_session(row := make_session())
+    server.delete(layout.user_key("public", "user"))
+    with pytest.raises(KeyError):
+        store.insert_session(row)
+    assert store.list_handles_of_user("public", "user", None, NOW) == ["handle"]
+    with pytest.raises(KeyError):
+        store.insert_session(make_session(user_id="other"))
+    assert server.zcard(layout.user_key("public", "other")) == 0
+
+
 def test_a_theft_that_was_indexed_and_never_recorded_is_passed_over(store, server):
     store.insert_session(make_session())
     server.zadd(layout.thefts_key("public"), {"ghost": NOW + 1})

@@ -5,7 +5,7 @@ Everything here may be done again: a second run brings what has changed since.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,7 +66,8 @@ def copy_sessions(
         page, after = source.list_sessions(app_id, after, page_size)
         now = clock()
         alive = [row for row in page if now < min(row.expires_at, row.absolute_expires_at)]
-        wanted = [row for row in alive if target.load_session(app_id, row.handle) != row]
+        there = _load(target, app_id, alive)
+        wanted = [row for row in alive if there.get(row.handle) != row]
         target.put_sessions(wanted, now)
         _check(target, app_id, wanted)
         tally.copied += len(wanted)
@@ -91,7 +92,8 @@ def remove_others(
     after: str | None = None
     while True:
         page, after = target.list_sessions(app_id, after, page_size)
-        others = [row.handle for row in page if source.load_session(app_id, row.handle) is None]
+        known = _load(source, app_id, page)
+        others = [row.handle for row in page if row.handle not in known]
         now = clock()
         tally.removed += len(target.delete_sessions(app_id, others, Cause("revoked", now, now + _REMEMBERED)))
         on_page(tally, after)
@@ -99,9 +101,14 @@ def remove_others(
             return
 
 
+def _load(store: SessionStore, app_id: str, rows: Sequence[SessionRow]) -> dict[str, SessionRow]:
+    return {row.handle: row for row in store.load_sessions(app_id, [row.handle for row in rows])}
+
+
 def _check(target: SessionStore, app_id: str, rows: list[SessionRow]) -> None:
+    there = _load(target, app_id, rows)
     for row in rows:
-        if target.load_session(app_id, row.handle) != row:
+        if there.get(row.handle) != row:
             raise GeneralError(
                 f"session {row.handle} is not in the target as it was written; is an app running on it?",
                 reason="bad_target",

@@ -24,7 +24,7 @@ from tallystick.storage.redis.client import (
     split_wait_rule,
 )
 from tallystick.storage.redis.confirming import run_confirmed, run_confirmed_async
-from tallystick.storage.redis.steps import SCANNED_AT_ONCE, Ask, Batch, Scan, Script, Step
+from tallystick.storage.redis.steps import SCANNED_AT_ONCE, Ask, Batch, Scan, Script, Scripts, Step
 from tallystick.types import Cause, EndingsPage, KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
 P = ParamSpec("P")
@@ -184,6 +184,8 @@ class RedisStore:
 
     def _put(self, question: Ask) -> Any:  # noqa: ANN401 - as above
         client = self._client or self._connect()
+        if isinstance(question, Scripts):
+            question = _as_batch(question)
         match question:
             case Script() | Batch() if self._rule is not None and question.needs_replicas:
                 return self._ask_confirmed(client, question, self._rule)
@@ -361,6 +363,8 @@ class AsyncRedisStore:
 
     async def _put(self, question: Ask) -> Any:  # noqa: ANN401 - as above
         client = self._connect()
+        if isinstance(question, Scripts):
+            question = _as_batch(question)
         match question:
             case Script() | Batch() if self._rule is not None and question.needs_replicas:
                 return await self._ask_confirmed(client, question, self._rule)
@@ -422,6 +426,11 @@ def _by_digest(script: Script) -> tuple[object, ...]:
 
 def _by_text(script: Script) -> tuple[object, ...]:
     return ("EVAL", _SCRIPTS[script.name][0], len(script.keys), *script.keys, *script.args)
+
+
+def _as_batch(question: Scripts) -> Batch:
+    """By their texts: of several that are sent together, none could be sent again with its text."""
+    return Batch([_by_text(script) for script in question.scripts])
 
 
 def _no_script() -> type[Exception]:
