@@ -33,6 +33,7 @@ from tallystick.errors import GeneralError, SessionError, TokenTheftDetected
 from tallystick.feeds import AsyncFeed, AsyncLog, Log, SyncFeed
 from tallystick.repertoire import Repertoire
 from tallystick.storage.interface import AsyncCore, AsyncSessionStore, Core, SessionStore
+from tallystick.storage.moving import AsyncMovingStore, MovingStore
 from tallystick.storage.opening import (
     AsyncEngine,
     Engine,
@@ -224,6 +225,12 @@ def find_secret(url: object) -> Secret:
         return _secret_beside(database)
     if is_ephemeral(url):
         return secrets.token_bytes(48)
+    if isinstance(url, MovingStore | AsyncMovingStore):
+        raise GeneralError(
+            f'to move sessions takes the secret that they have had: pass secret="..." or set {SECRET_VARIABLE}. '
+            "Where an SQLite file had none, it is in the file beside it whose name ends in .secret",
+            reason="no_secret",
+        )
     raise GeneralError(
         f'a secret is needed: pass secret="..." or set {SECRET_VARIABLE}. '
         'Make one with: python -c "import secrets; print(secrets.token_urlsafe(48))". '

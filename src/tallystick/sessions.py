@@ -16,6 +16,7 @@ from tallystick.feeds import SyncFeed
 from tallystick.notices import SyncNotifier, TheftHandler
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_validators
 from tallystick.storage.interface import SessionStore
+from tallystick.storage.moving import MovingStore
 from tallystick.telling import EndHandler, follow_endings
 from tallystick.types import (
     OMITTED,
@@ -45,6 +46,9 @@ class Sessions:
         ``mysql://...``, ``mariadb://...``, ``redis://...``, ``memory://``; or the app's own SQLAlchemy ``Engine``; or a
         store of your own. Or a core that runs elsewhere, which also judges them: ``http://core:3567``, or several of
         its hosts with commas between.
+    ``moving_from``
+        The store where sessions lived until now, while they move to ``url`` one by one; the same kinds of URLs and
+        objects. See docs/how-to/move-to-another-store.md.
     ``secret``
         At least 32 bytes, or a list of them, newest first: older ones are still accepted. By default from
         ``TALLYSTICK_SECRET``, and with an SQLite file from one beside it that is made when it is missing.
@@ -74,6 +78,7 @@ class Sessions:
         self,
         url: str | Engine | SessionStore = DEFAULT_URL,
         *,
+        moving_from: str | Engine | SessionStore | None = None,
         secret: Secret | None = None,
         migrate: bool | None = None,
         clock: Callable[[], int] | None = None,
@@ -84,6 +89,8 @@ class Sessions:
         api_key: str | None = None,
         **settings: Unpack[Settings],
     ) -> None:
+        if moving_from is not None:
+            url = MovingStore(url, moving_from, migrate=migrate)
         place = find_place(
             url,
             secret=secret,

@@ -1,16 +1,21 @@
 """On its way from one store to another a session loses nothing: the whole contract, wherever it was before."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tallystick import GeneralError, Sessions
+from tallystick import AsyncSessions, GeneralError, Sessions, Unauthorised
 from tallystick.storage.memory import AsyncMemoryStore, MemoryStore
 from tallystick.storage.moving import AsyncMovingStore, MovingStore
 from tallystick.storage.opening import open_store
 from tallystick.testing import StoreContract
 from tallystick.testing.contract.rows import CAUSE, LATER, LINE, NOW, make_key, make_session, make_step, make_theft
+from tallystick.types import TenantRow
 from tests.conformance.processes import wait_for_the_others
+from tests.faults.load import Load
 from tests.redis_servers import empty_redis
 
 THREADS, LINES = 8, 20
@@ -184,11 +189,86 @@ def test_keys_of_two_stores_that_both_were_in_use_are_not_mixed():
     assert refused.value.reason == "bad_target"
 
 
+def test_one_store_by_two_names_is_told_before_anything_is_moved(tmp_path, redis_url):
+    empty_redis(redis_url)
+    for url, other in (
+        (f"sqlite:///{tmp_path / 'one.db'}", f"sqlite:///{tmp_path / '.' / 'x' / '..' / 'one.db'}"),
+        (redis_url, redis_url.replace("127.0.0.1", "localhost")),
+    ):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        store = open_store(url)
+        store.insert_session(make_session())
+        moving = MovingStore(url, other)
+        with pytest.raises(GeneralError, match="the same one"):
+            moving.load_session("public", "handle")
+        assert store.load_session("public", "handle") == make_session()
+        moving.close()
+        store.close()
+
+
+def test_tenants_come_along_and_those_that_are_deleted_do_not_come_back():
+    new, old = MemoryStore(), MemoryStore()
+    rows = [TenantRow("shop", tenant, NOW, b"sealed") for tenant in ("public", "t1", "t2")]
+    for row in rows:
+        old.insert_tenant(row)
+    assert MovingStore(new, old).list_tenants("shop") == rows
+    assert MovingStore(new, old).swap_tenant(TenantRow("shop", "t1", NOW, b"other"), b"sealed")
+    assert MovingStore(new, old).delete_tenants("shop", "t2")
+    again = MovingStore(new, old)
+    assert [row.sealed for row in again.list_tenants(None)] == [b"sealed", b"other"]
+    assert again.load_tenant("shop", "t2") is None
+    assert old.load_tenant("shop", "t2") is None
+
+
+def test_to_move_takes_the_secret_that_the_sessions_have_had(tmp_path, monkeypatch):
+    monkeypatch.delenv("TALLYSTICK_SECRET", raising=False)
+    for facade in (Sessions, AsyncSessions):
+        with pytest.raises(GeneralError, match=r"\.secret") as refused:
+            facade(f"sqlite:///{tmp_path / 'new.db'}", moving_from=f"sqlite:///{tmp_path / 'old.db'}")
+        assert refused.value.reason == "no_secret"
+        with pytest.raises(GeneralError, match="no store"):
+            facade("http://core:3567", moving_from="memory://", secret=SECRET)
+
+
+@pytest.mark.parametrize("way", ["PostgreSQL to Redis", "Redis to MariaDB"])
+def test_people_stay_signed_in_and_out_through_a_whole_move(way, request):
+    """Several threads sign in, refresh and sign out while another process carries the rest over."""
+    fixtures = {"PostgreSQL": "postgres_database", "MariaDB": "mariadb_database", "Redis": "redis_url"}
+    old, new = (request.getfixturevalue(fixtures[name]) for name in way.split(" to "))
+    empty_redis(request.getfixturevalue("redis_url"))
+    with Sessions(old, secret=SECRET, migrate=True, algorithm="ES256") as before:
+        resting = [before.create_new_session(f"rests-{number}") for number in range(150)]
+        leaving = [before.create_new_session(f"leaves-{number % 10}") for number in range(30)]
+        left = before.create_new_session("left before")
+        assert before.revoke_session(left.session.handle)
+    with Sessions(new, moving_from=old, secret=SECRET, migrate=True, algorithm="ES256") as sessions:
+        with Load(sessions, pause=0.02) as load, ThreadPoolExecutor(4) as threads:
+            command = [Path(sys.executable).with_name("tallystick"), "move", old, new]
+            mover = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            by_user = threads.map(sessions.revoke_all_sessions_for_user, [f"leaves-{number}" for number in range(5)])
+            by_handle = threads.map(sessions.revoke_session, [created.session.handle for created in leaving])
+            assert sum(map(len, by_user)) + sum(by_handle) == len(leaving)
+            load.wait_for("refreshes", 30)
+            output = mover.communicate(timeout=60)[0]
+        load.check()
+    assert "moved, none is left" in output, output
+    assert load.seen["errors"] == load.seen["lost sessions"] == load.seen["lost revocations"] == 0
+    emptied = open_store(old)
+    assert emptied.list_sessions("public", None, 1000)[0] == []
+    emptied.close()
+    with Sessions(new, secret=SECRET, algorithm="ES256") as after:
+        for created in resting:
+            assert after.refresh_session(created.refresh_token.token).session.handle == created.session.handle
+        for created in [*leaving, left]:
+            with pytest.raises(Unauthorised):
+                after.refresh_session(created.refresh_token.token)
+
+
 def test_whoever_signed_in_on_the_old_store_stays_signed_in_and_ends_up_in_the_new_one(urls):
     new, old = urls
     with Sessions(old, secret=SECRET) as before:
         created = [before.create_new_session("user", {"n": number}) for number in range(5)]
-    with Sessions(MovingStore(new, old), secret=SECRET) as sessions:
+    with Sessions(new, moving_from=old, secret=SECRET) as sessions:
         assert sessions.get_session(created[0].access_token.token, check_database=True).session.jwt_payload == {"n": 0}
         child = sessions.refresh_session(created[1].refresh_token.token)
         assert sessions.revoke_session(created[2].session.handle)

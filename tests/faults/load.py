@@ -38,10 +38,11 @@ def describe(seen: Counter[str], longest_error: float) -> str:
 
 class Load:
     """Several clients, each with one operation after another, on one store. Where that ``may_lose`` what it has
-    acknowledged, it is counted; else it is wrong."""
+    acknowledged, it is counted; else it is wrong. ``pause`` is what each takes between two operations, in seconds."""
 
-    def __init__(self, sessions: Sessions, *, may_lose: bool = False) -> None:
+    def __init__(self, sessions: Sessions, *, may_lose: bool = False, pause: float = 0) -> None:
         self.sessions = sessions
+        self._pause = pause
         self._may_lose = may_lose
         self.seen: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -98,7 +99,7 @@ class Load:
 
     def _live(self, number: int) -> None:
         dice, jars = random.Random(number), self._jars[number]  # noqa: S311 - no secret
-        while not self._is_over.is_set():
+        while not self._is_over.wait(self._pause):
             alive = [jar for jar in jars if not (jar.is_signed_out or jar.is_lost)]
             if len(alive) < 3:
                 self._sign_in(f"user-{number}-{len(jars)}-{self.seen['errors']}", jars)

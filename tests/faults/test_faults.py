@@ -277,7 +277,7 @@ def test_of_two_processes_on_one_sqlite_file_one_is_killed(tell: Tell, tmp_path:
     context = multiprocessing.get_context("spawn")
     held: list[tuple[str, str]] = []
     with Sessions(url, secret=SECRET) as sessions:
-        with Load(sessions) as load:
+        with Load(sessions, pause=0.01) as load:
             for _ in range(2):
                 receiver, sender = context.Pipe(duplex=False)
                 other = context.Process(target=sign_in_for_ever, args=(url, sender))

@@ -1,4 +1,4 @@
-"""``tallystick serve``, ``migrate``, ``copy``, ``purge``, ``thefts`` and ``secret``.
+"""``tallystick serve``, ``migrate``, ``copy``, ``move``, ``purge``, ``thefts`` and ``secret``.
 
 No output holds a token, a password or a secret, save that of ``secret``. What goes wrong is one line on stderr and exit
 code 1; a wrong use of the command line is 2, as Typer has it.
@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final, NoReturn, Protocol
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tallystick.cli.copying import Tally, copy_keys, copy_sessions, remove_others
+from tallystick.cli.copying import Tally, copy_keys, copy_sessions, copy_tenants, remove_others
 from tallystick.cli.serve import INTRODUCTION, ServeCommand, make_serve
 from tallystick.config import PUBLIC, Config, milliseconds
 from tallystick.errors import GeneralError
 from tallystick.protocol.input import MAX_LISTED
 from tallystick.storage.interface import SessionStore
 from tallystick.storage.memory import MemoryStore
+from tallystick.storage.moving import MovingStore
 from tallystick.storage.opening import database_file, is_redis, open_store, parse_url
 from tallystick.storage.redis.client import name_server
 from tallystick.storage.sql.engine import ASYNC_DRIVERS, name_database
@@ -36,10 +38,21 @@ from tallystick.storage.sql.store import SqlStore
 from tallystick.types import TheftEvent
 
 URL_VARIABLE: Final = "TALLYSTICK_URL"
+FROM_VARIABLE: Final = "TALLYSTICK_MOVING_FROM"
 BATCH: Final = 1000
 """How many sessions go at once: small enough to keep nobody waiting, large enough to be quick."""
 
 _SECRET_BYTES: Final = 48
+_SAY_EVERY: Final = 10.0
+"""Seconds between two lines of progress in a log."""
+_TERMINATED: Final = 128 + signal.SIGTERM
+
+
+class Show(Protocol):
+    """Shows how far something has come: how many were handled, that in words, and what is for a log alone."""
+
+    def __call__(self, count: int, text: str, more: str = "", /) -> None: ...
+
 
 app: Final = typer.Typer(
     help="Session management for Python. Each command takes the URL of the store that the app uses.",
@@ -57,6 +70,20 @@ StoreUrl = Annotated[
         help="sqlite:///file.db, postgresql://user:password@host/database (mysql:// and mariadb:// likewise) "
         "or redis://:password@host. "
         "A password in the environment is seen by fewer people than one on the command line.",
+    ),
+]
+
+
+FromUrl = Annotated[
+    str,
+    typer.Argument(
+        metavar="FROM_URL", envvar=FROM_VARIABLE, show_default=False, help="The store that the app uses now."
+    ),
+]
+ToUrl = Annotated[
+    str,
+    typer.Argument(
+        metavar="TO_URL", envvar=URL_VARIABLE, show_default=False, help="The one it is to use. Its tables are made."
     ),
 ]
 
@@ -103,8 +130,8 @@ def migrate(
 
 @app.command()
 def copy(
-    from_url: Annotated[str, typer.Argument(metavar="FROM_URL", help="The store that the app uses now.")],
-    to_url: Annotated[str, typer.Argument(metavar="TO_URL", help="The one it is to use. Its tables are made.")],
+    from_url: FromUrl,
+    to_url: ToUrl,
     app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
     after: Annotated[
         str | None, typer.Option("--after", metavar="PLACE", help="Go on where an interrupted copy left off.")
@@ -116,7 +143,8 @@ def copy(
     """Copy signing keys and sessions from one store to another, so that nobody has to sign in again.
 
     Each page is read back. Run it while the app is running, and once more with --mirror when it has stopped, which is
-    quick; then start the app with the new URL and the same secret. FROM is only read.
+    quick; then start the app with the new URL and the same secret. FROM is only read. Interrupted, just run it again:
+    what is there already is passed over.
     """
     with (
         _clear_errors(),
@@ -127,12 +155,13 @@ def copy(
         if _name(from_url) == _name(to_url):
             raise GeneralError("these two are the same store", reason="bad_url")
         keys = copy_keys(source, target, app_id)
+        tenants = copy_tenants(source, target, app_id)
         place = after
 
         def on_page(tally: Tally, next_place: str | None) -> None:
             nonlocal place
             place = next_place
-            show(_summary(tally))
+            show(_handled(tally), _summary(tally), f"; --after {next_place} goes on here" if next_place else "")
 
         try:
             tally = copy_sessions(source, target, app_id, clock=_now, page_size=BATCH, after=after, on_page=on_page)
@@ -148,9 +177,37 @@ def copy(
                 clock=_now,
                 page_size=BATCH,
                 tally=tally,
-                on_page=lambda tally, _: show(_summary(tally)),
+                on_page=lambda tally, _: show(_handled(tally), _summary(tally)),
             )
-    _say(f"{_name(from_url)} to {_name(to_url)}: {_summary(tally)}, {keys} new signing {_plural('key', keys)}")
+    others = f", {tenants} new {_plural('tenant', tenants)}" if tenants else ""
+    _say(f"{_name(from_url)} to {_name(to_url)}: {_summary(tally)}, {keys} new signing {_plural('key', keys)}{others}")
+
+
+@app.command()
+def move(
+    from_url: FromUrl,
+    to_url: ToUrl,
+    app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
+) -> None:
+    """Carry over what is left in FROM while the app runs on both, that is with moving_from.
+
+    A session is taken out of FROM once it is in TO. The app must not run on FROM alone any more. When this has ended,
+    start the app with the new URL alone. Interrupted, just run it again.
+    """
+    with (
+        _clear_errors(),
+        _store(from_url, may_create=False) as source,
+        _store(to_url, may_create=True) as target,
+        _progress("moving") as show,
+    ):
+        moving = MovingStore(target, source)
+        moving.load_keys(app_id)
+        moving.list_tenants(app_id)
+        total = 0
+        while count := moving.bring_sessions(app_id, BATCH):
+            total += count
+            show(total, f"{total} {_plural('session', total)} moved")
+    _say(f"{_name(from_url)} to {_name(to_url)}: {total} {_plural('session', total)} of {app_id} moved, none is left")
 
 
 @app.command()
@@ -221,18 +278,45 @@ def _purge(store: SessionStore, app_id: str, now: int) -> int:
     with _progress("looking for expired sessions") as show:
         while deleted := store.purge_sessions(app_id, now, BATCH):
             total += deleted
-            show(f"{total} deleted")
+            show(total, f"{total} deleted")
     return total
 
 
 @contextmanager
-def _progress(first: str) -> Generator[Callable[[str], None]]:
-    """A line on a terminal's stderr that shows how far it has come; on anything else nothing."""
-    console = Console(stderr=True)
-    columns = SpinnerColumn(), TextColumn("{task.description}")
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(first)
-        yield lambda text: progress.update(task, description=text)
+def _progress(first: str) -> Generator[Show]:
+    """How far it has come, on stderr: on a terminal a line that changes; elsewhere, as in a job's log, a new one every
+    ten seconds. Until it ends, SIGTERM is told of as Ctrl-C is."""
+    console, began, said = Console(stderr=True), time.monotonic(), time.monotonic()
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with _interruptible(), Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as line:
+        task = line.add_task(first)
+
+        def show(count: int, text: str, more: str = "") -> None:
+            nonlocal said
+            now = time.monotonic()
+            text = f"{text} ({round(count / max(now - began, 0.001))} a second)"
+            line.update(task, description=text)
+            if not console.is_terminal and now - said >= _SAY_EVERY:
+                said = now
+                _tell(text + more)
+
+        yield show
+
+
+@contextmanager
+def _interruptible() -> Generator[None]:
+    def stop(_number: int, _frame: object) -> NoReturn:
+        raise SystemExit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _handled(tally: Tally) -> int:
+    return tally.copied + tally.same + tally.expired
 
 
 def _summary(tally: Tally) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from tallystick.errors import GeneralError
-from tallystick.storage.interface import SessionStore
+from tallystick.storage.interface import SessionStore, TenantStore
 from tallystick.types import Cause, SessionRow
 
 _REMEMBERED: Final = 86_400_000
@@ -45,6 +45,14 @@ def copy_keys(source: SessionStore, target: SessionStore, app_id: str) -> int:
             reason="bad_target",
         )
     return sum(target.insert_key(row) for row in reversed(rows))
+
+
+def copy_tenants(source: SessionStore, target: SessionStore, app_id: str) -> int:
+    """Bring a core's tenants of this app over, where both stores keep any; how many the target did not have."""
+    if not (hasattr(source, "list_tenants") and hasattr(target, "insert_tenant")):
+        return 0
+    rows = cast("TenantStore", source).list_tenants(app_id)
+    return sum(cast("TenantStore", target).insert_tenant(row) for row in rows)
 
 
 def copy_sessions(

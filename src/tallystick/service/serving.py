@@ -33,8 +33,8 @@ from tallystick.service.journal import set_up_logging
 from tallystick.service.metrics import DIRECTORY_VARIABLE
 from tallystick.service.settings import CoreSettings
 from tallystick.service.supervisor import Supervisor
-from tallystick.service.worker import make_worker
-from tallystick.storage.opening import is_ephemeral, open_async_store
+from tallystick.service.worker import make_worker, open_stores
+from tallystick.storage.opening import is_ephemeral
 
 BACKLOG: Final = 2048
 """How many connections wait to be accepted: those of a worker that has died, too."""
@@ -147,7 +147,7 @@ def _check(launch: Launch) -> None:
     settings = launch.settings
     if is_ephemeral(settings.url) and settings.workers > 1:
         raise GeneralError("sessions in memory are not shared by several workers: use a file", reason="bad_config")
-    open_async_store(settings.url)
+    open_stores(settings)
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def _throw_away(settings: CoreSettings) -> Generator[CoreSettings]:
     home = tempfile.mkdtemp(prefix="tallystick-dev-")
     try:
         url = f"sqlite:///{home}/dev.db"
-        yield replace(settings, url=url, secret=secrets.token_urlsafe(48), secret_file=None)
+        yield replace(settings, url=url, moving_from=None, secret=secrets.token_urlsafe(48), secret_file=None)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -131,6 +131,14 @@ class CoreSettings:
         is_ours=True,
         is_secret=True,
     )
+    moving_from: str | None = _setting(
+        None,
+        Text(),
+        Group.STORE,
+        "Where they lived until now, while they move to the URL one by one; see tallystick move.",
+        is_ours=True,
+        is_secret=True,
+    )
     secret: str | None = _setting(
         None,
         Text(),
