@@ -46,14 +46,14 @@ class AsyncSessions:
         ``mysql://...``, ``mariadb://...``, ``redis://...``, ``memory://``; or the app's own SQLAlchemy ``Engine``; or a
         store of your own. Or a core that runs elsewhere, which also judges them: ``http://core:3567``, or several of
         its hosts with commas between.
-    ``moving_from``
-        The store where sessions lived until now, while they move to ``url`` one by one; the same kinds of URLs and
-        objects. See docs/how-to/move-to-another-store.md.
     ``secret``
         At least 32 bytes, or a list of them, newest first: older ones are still accepted. By default from
         ``TALLYSTICK_SECRET``, and with an SQLite file from one beside it that is made when it is missing.
     ``migrate``
         Whether to bring the database's tables up to date. None: on SQLite yes, elsewhere no.
+    ``moving_from``
+        The store where sessions lived until now, while they move to ``url`` one by one; the same kinds of URLs and
+        objects. See docs/how-to/move-to-another-store.md.
     ``clock``, ``entropy``
         For tests: the present in ms since the epoch, and so many random bytes.
     ``on_token_theft``
@@ -78,9 +78,9 @@ class AsyncSessions:
         self,
         url: str | AsyncEngine | AsyncSessionStore = DEFAULT_URL,
         *,
-        moving_from: str | AsyncEngine | AsyncSessionStore | None = None,
         secret: Secret | None = None,
         migrate: bool | None = None,
+        moving_from: str | AsyncEngine | AsyncSessionStore | None = None,
         clock: Callable[[], int] | None = None,
         entropy: Callable[[int], bytes] | None = None,
         on_token_theft: TheftHandler | None = None,

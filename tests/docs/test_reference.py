@@ -110,7 +110,7 @@ def test_the_reference_has_every_setting_with_its_type_and_default():
 
 def test_the_reference_names_the_environment_variables():
     documented = columns_of(REFERENCE / "configuration.md", "variable")
-    assert set(documented) == {SECRET_VARIABLE, API_KEY_VARIABLE, commands.URL_VARIABLE}
+    assert set(documented) == {SECRET_VARIABLE, API_KEY_VARIABLE, commands.URL_VARIABLE, commands.FROM_VARIABLE}
 
 
 def test_the_reference_has_every_error_with_its_numbers():

@@ -51,6 +51,7 @@ DEFAULTS = {
     "secret": None,
     "secret_file": None,
     "migrate": True,
+    "moving_from": None,
     "absolute_lifetime": None,
     "max_session_data_bytes": 65_536,
     "former_core_jwks": None,
