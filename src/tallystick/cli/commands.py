@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tallystick.cli.copying import Tally, copy_keys, copy_sessions, copy_tenants, remove_others
+from tallystick.cli.copying import Tally, carry_sessions, copy_keys, copy_sessions, copy_tenants, remove_others
 from tallystick.cli.serve import INTRODUCTION, ServeCommand, make_serve
 from tallystick.config import PUBLIC, Config, milliseconds
 from tallystick.errors import GeneralError
@@ -203,10 +203,13 @@ def move(
         moving = MovingStore(target, source)
         moving.load_keys(app_id)
         moving.list_tenants(app_id)
-        total = 0
-        while count := moving.bring_sessions(app_id, BATCH):
-            total += count
-            show(total, f"{total} {_plural('session', total)} moved")
+        total = carry_sessions(
+            source,
+            moving,
+            app_id,
+            page_size=BATCH,
+            on_page=lambda count: show(count, f"{count} {_plural('session', count)} moved"),
+        )
     _say(f"{_name(from_url)} to {_name(to_url)}: {total} {_plural('session', total)} of {app_id} moved, none is left")
 
 

@@ -6,12 +6,17 @@ Everything here may be done again: a second run brings what has changed since.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, cast
 
 from tallystick.errors import GeneralError
 from tallystick.storage.interface import SessionStore, TenantStore
+from tallystick.storage.moving import MovingStore
 from tallystick.types import Cause, SessionRow
+
+_CARRIERS: Final = 8
+"""How many sessions are on their way at once: each takes a round trip of its own."""
 
 _REMEMBERED: Final = 86_400_000
 """For how long (ms) apps on the target can hear of what was removed; how long their access tokens live is not known."""
@@ -84,6 +89,23 @@ def copy_sessions(
         on_page(tally, after)
         if after is None:
             return tally
+
+
+def carry_sessions(
+    source: SessionStore, moving: MovingStore, app_id: str, *, page_size: int, on_page: Callable[[int], None]
+) -> int:
+    """Bring over all that is left in the source, by several threads; how many that were. ``on_page`` hears how many so
+    far."""
+    total, after = 0, None
+    with ThreadPoolExecutor(_CARRIERS) as carriers:
+        while True:
+            page, after = source.list_sessions(app_id, after, page_size)
+            parts = [page[first::_CARRIERS] for first in range(_CARRIERS)]
+            list(carriers.map(moving.carry_sessions, parts))
+            total += len(page)
+            on_page(total)
+            if after is None:
+                return total
 
 
 def remove_others(

@@ -64,7 +64,8 @@ def bring_session(app_id: str, handle: str) -> Step[SessionRow | None]:
         if there is None:  # it never was, or somebody has brought it meanwhile
             row = yield from _new(SessionStore.load_session, app_id, handle)
         else:
-            row = yield from _carry(there)
+            row = yield from _keep(there)
+            yield from _old(SessionStore.delete_sessions, app_id, [handle], _BROUGHT)
     if row is None or (yield from _is_marked(app_id, handle)):
         return None
     return row
@@ -78,7 +79,16 @@ def bring_sessions(app_id: str, handles: Sequence[str]) -> Step[list[SessionRow]
     return rows
 
 
-def _carry(there: SessionRow) -> Step[SessionRow | None]:
+def carry_sessions(rows: Sequence[SessionRow]) -> Step[None]:
+    """Bring these, which are in the old store and of one app, and take them out of it together. Meanwhile they are in
+    both, where the new store and its marks decide."""
+    for row in rows:
+        yield from _keep(row)
+    if rows:
+        yield from _old(SessionStore.delete_sessions, rows[0].app_id, [row.handle for row in rows], _BROUGHT)
+
+
+def _keep(there: SessionRow) -> Step[SessionRow | None]:
     row: SessionRow | None = there
     for is_last in (False, False, True):
         try:
@@ -93,7 +103,6 @@ def _carry(there: SessionRow) -> Step[SessionRow | None]:
                 row = there
                 continue
         break
-    yield from _old(SessionStore.delete_sessions, there.app_id, [there.handle], _BROUGHT)
     return row
 
 
@@ -107,8 +116,7 @@ def bring_some(app_id: str, limit: int) -> Step[int]:
     brought, place = 0, None
     while brought < limit:
         page, place = yield from _old(SessionStore.list_sessions, app_id, place, limit)
-        for row in page:
-            yield from _carry(row)
+        yield from carry_sessions(page)
         brought += len(page)
         if place is None:
             break

@@ -78,9 +78,9 @@ class MovingStore:
     def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return self._run(steps.purge_sessions(app_id, now, limit))
 
-    def bring_sessions(self, app_id: str, limit: int) -> int:
-        """Bring about so many sessions over; how many there were to bring. 0: the old store is empty."""
-        return self._run(steps.bring_some(app_id, limit))
+    def carry_sessions(self, rows: Sequence[SessionRow]) -> None:
+        """Bring these over, which are in the old store and of one app."""
+        self._run(steps.carry_sessions(rows))
 
     def list_sessions(self, app_id: str, after: str | None, limit: int) -> tuple[list[SessionRow], str | None]:
         return self._run(steps.list_sessions(app_id, after, limit))
@@ -226,9 +226,9 @@ class AsyncMovingStore:
     async def purge_sessions(self, app_id: str, now: int, limit: int) -> int:
         return await self._run(steps.purge_sessions(app_id, now, limit))
 
-    async def bring_sessions(self, app_id: str, limit: int) -> int:
-        """Bring about so many sessions over; how many there were to bring. 0: the old store is empty."""
-        return await self._run(steps.bring_some(app_id, limit))
+    async def carry_sessions(self, rows: Sequence[SessionRow]) -> None:
+        """The same."""
+        await self._run(steps.carry_sessions(rows))
 
     async def list_sessions(self, app_id: str, after: str | None, limit: int) -> tuple[list[SessionRow], str | None]:
         return await self._run(steps.list_sessions(app_id, after, limit))
