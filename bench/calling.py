@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
@@ -113,6 +114,8 @@ class WsgiCaller:
 
         import waitress  # noqa: PLC0415
 
+        # With one thread each request waits in the queue for a moment, which it would say each time.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         server = waitress.create_server(self.app, host="127.0.0.1", port=0, threads=1)
         threading.Thread(target=server.run, daemon=True).start()
         return server.effective_port

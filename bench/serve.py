@@ -112,7 +112,6 @@ WEIGHED = (
     Entry("Starlette's SessionMiddleware", "starlette_sessions"),
     Entry("flask-jwt-extended, HS256", "flask_jwt_extended_hs256"),
     Entry("simplejwt, stateless user", "drf_simplejwt_stateless"),
-    Entry("fastapi-users, users in a dict", "fastapi_users"),
 )
 
 
@@ -339,8 +338,8 @@ def _describe_weights(section: dict[str, Any]) -> list[str]:
     return [
         f"What {ALL_USERS:,} signed-in users take, each of whom has made one request: MB of the server's memory, and "
         f"of its store on disk. Measured with {USERS:,} users and with twice as many, and continued in a straight "
-        "line. Where nothing is kept of a session, it cannot be ended before its token expires. PyJWT and joserfc keep "
-        "nothing; supertokens-python leaves its sessions to its core.",
+        "line. Where nothing is kept of a session, it cannot be ended before its token expires: so it "
+        "is with PyJWT, joserfc and fastapi-users' JWT too. supertokens-python leaves its sessions to its core.",
         "",
         *report.table([("", "process MB", "store MB"), *rows], is_markdown=True),
         "",
