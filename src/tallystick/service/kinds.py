@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+from tallystick.service.patterns import check_pattern
+
 
 class Kind(Protocol):
     """What a setting may be."""
@@ -136,18 +138,15 @@ class BasePath:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A regular expression."""
+    """A regular expression for addresses."""
 
-    accepted: str = "a regular expression"
+    accepted: str = "a regular expression that is quick to match"
     metavar: str = "REGEX"
 
     def parse(self, value: object) -> str:
         if not isinstance(value, str) or not value:
             raise ValueError
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError from error
+        check_pattern(value)
         return value
 
 

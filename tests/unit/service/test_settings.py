@@ -162,6 +162,7 @@ def test_text_and_numbers_become_what_they_mean(name: str, value: object, parsed
         ("access_token_blacklisting", 1, "true or false"),
         ("supertokens_max_cdi_version", "2.22", "one of 2.7, 2.8"),
         ("ip_allow_regex", "(", "a regular expression"),
+        ("ip_deny_regex", "(a+)+", "a regular expression that is quick to match"),
         ("base_path", "/a b", "a path without blanks"),
         ("workers", 65, "a whole number, 1 to 64"),
         ("host", "", "text"),
