@@ -14,6 +14,7 @@
     tallystick:k:{app}          hash: signing keys by sequence
     tallystick:tenants          hash: the tenants of a core service, by app and tenant
     tallystick:f:{app}          stream: the log of endings          e  an ending
+    tallystick:l:{name}         string, for an hour: who has a lease
     tallystick:w:{...}          string, for a millisecond: a mark of what replicas must confirm
 
 What is in braces decides the slot of a cluster, so one session is all in one. The scripts read only what they compare.
@@ -90,6 +91,11 @@ def thefts_key(app_id: str) -> str:
 def keys_key(app_id: str) -> str:
     """Where an app's signing keys are."""
     return f"tallystick:k:{{{app_id}}}"
+
+
+def lease_key(name: str) -> str:
+    """Where it says who has a lease."""
+    return f"tallystick:l:{{{name}}}"
 
 
 def endings_key(app_id: str) -> str:

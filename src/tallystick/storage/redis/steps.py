@@ -28,6 +28,7 @@ from tallystick.storage.redis.layout import (
     SLACK,
     endings_key,
     keys_key,
+    lease_key,
     session_key,
     theft_key,
     thefts_key,
@@ -42,6 +43,8 @@ READS: Final = frozenset(
 )
 SCANNED_AT_ONCE: Final = 500
 LISTED_AT_ONCE: Final = 100
+LEASE: Final = 3_600_000
+"""For how long (ms) somebody has a lease at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +291,16 @@ def purge_keys(app_id: str, created_before: int) -> Step[int]:
     old = [row.sequence for row in rows if row.created_at < created_before]
     deleted: int = yield Script("purge_keys", [keys_key(app_id)], old)
     return deleted
+
+
+def take_lease(name: str, holder: str) -> Step[bool]:
+    """A lock of all that share the store. Who dies without giving it back has it until its time is over."""
+    (is_taken,) = yield Batch([("SET", lease_key(name), holder, "NX", "PX", LEASE)])
+    return bool(is_taken)
+
+
+def give_back_lease(name: str, holder: str) -> Step[None]:
+    yield Script("release_lease", [lease_key(name)], [holder])
 
 
 def _insert(row: SessionRow) -> Step[bool]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from logging import getLogger
+from secrets import token_hex
 from threading import Lock, Semaphore
 from typing import Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -340,6 +342,19 @@ class AsyncRedisStore:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name})"
+
+    @asynccontextmanager
+    async def hold_lease(self, name: str) -> AsyncGenerator[bool]:
+        """Tell whether the lock ``name`` of all that share the store is ours until the context ends, or until an hour
+        is over. False: somebody else has it. Nobody waits."""
+        holder = token_hex(16)
+        if not await self._run(steps.take_lease(name, holder)):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            await self._run(steps.give_back_lease(name, holder))
 
     async def _run(self, step: Step[R]) -> R:
         if not self._is_open:
