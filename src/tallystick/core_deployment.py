@@ -133,7 +133,7 @@ def make_core_deployment(
             reason="bad_config",
         )
     keys = CoreKeys(VerifiedCoreTokens(NO_KEYS, config.verified_token_cache))
-    view = make_view(config) if config.instant_revocation else None
+    view = make_view(config, is_cores=True) if config.instant_revocation else None
     return CoreDeployment(config, clock, entropy, keys, view, steady)
 
 

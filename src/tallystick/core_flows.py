@@ -156,6 +156,8 @@ def verify_alone(
     view = d.view
     if view is not None and (now >= view.stale_at or d.steady() > view.fresh_until or token.handle in view.marks):
         return None
+    if view is not None and now > token.created_at + view.remembers:
+        return None
     expected = token.anti_csrf_token
     if do_anti_csrf_check and expected is not None:
         check_anti_csrf(expected, anti_csrf_token)

@@ -85,8 +85,9 @@ class Deployment:
         return self.config.app_id
 
     def cause(self, kind: EndingKind, now: int, payload: str | None = None) -> Cause:
-        """Why sessions end, or change to another payload, now; for as long as an access token of before may be out."""
-        forget_at = now + self.access_token_validity + CLOCKS_APART
+        """Why sessions end, or change to another payload, now; for as long as an access token of before may be out:
+        by the settings, as ``access_token_validity`` may be shorter for those that a single request makes."""
+        forget_at = now + milliseconds(self.config.access_token_validity) + CLOCKS_APART
         return Cause(kind, now, forget_at, None if payload is None else digest_payload(payload))
 
     def new_uuid(self) -> str:

@@ -195,12 +195,13 @@ def must_ask(d: Deployment | CoreDeployment, token: AccessToken, silence: FeedSi
     view = d.view
     if view is None:
         return False
-
-    def digest() -> str:
-        return digest_payload(given.encode_json(token.jwt_payload))
-
-    is_fresh = view.is_fresh(d.clock(), d.steady())
-    match judge_feed(view, token.handle, digest, silence or d.config.on_feed_silence, is_fresh=is_fresh):
+    if (now := d.clock()) > token.created_at + view.remembers:
+        return True
+    is_fresh, silence = view.is_fresh(now, d.steady()), silence or d.config.on_feed_silence
+    payload = token.jwt_payload
+    match judge_feed(
+        view, token.handle, lambda: digest_payload(given.encode_json(payload)), silence, is_fresh=is_fresh
+    ):
         case FeedVerdict.ENDED:
             raise no_session()
         case FeedVerdict.SILENT:
@@ -223,6 +224,8 @@ def verify_alone(
     view = d.view
     if view is not None and (now >= view.stale_at or d.steady() > view.fresh_until or token.handle in view.marks):
         return None
+    if view is not None and now > token.created_at + view.remembers:
+        return None
     expected = token.anti_csrf_token
     if do_anti_csrf_check and expected is not None:
         check_anti_csrf(expected, anti_csrf_token)
@@ -233,10 +236,7 @@ def verify_alone(
 def check_id_refresh_token(id_refresh_token: object) -> None:
     """Raise :class:`Unauthorised` where the client says that it has no session."""
     if id_refresh_token is None or id_refresh_token == "":
-        raise Unauthorised(
-            "there is no id-refresh token, so there is no session",
-            reason="no_id_refresh_token",
-        )
+        raise Unauthorised("there is no id-refresh token, so there is no session", reason="no_id_refresh_token")
 
 
 def verify_in_store(d: Deployment, token: AccessToken, now: int) -> Flow[FoundSession]:
@@ -461,7 +461,8 @@ def merge_payload(d: Deployment, handle: object, update: object, *, tells: bool 
         check_fits(row.user_id, row.handle, row.tenant_id, merged)
         text = given.encode_json(merged)
         cause = d.cause("changed", now, text) if tells else None
-        if text == row.jwt_payload or (
+        # The same may be news to those who follow, where it was merged without telling.
+        if (text == row.jwt_payload and cause is None) or (
             yield from ask(SessionStore.update_jwt_payload, d.app_id, row.handle, text, now, row.jwt_payload, cause)
         ):
             return True

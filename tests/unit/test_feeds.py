@@ -224,3 +224,30 @@ def test_so_is_one_with_more_endings_than_there_is_room_for(made, monkeypatch, c
     assert is_silent(sessions)
     assert sessions.feed.state.endings == 2
     assert "more sessions have ended than" in caplog.text
+
+
+def test_a_token_that_outlives_the_memory_of_endings_is_asked_for(facades, made, store, clock):
+    """As when ``access_token_validity`` was shortened: a session's end is forgotten before its tokens are over."""
+    before = facades.make(store, access_token_validity=timedelta(days=1))
+    created, other = (before.create_new_session("ada") for _ in range(2))
+    sessions = made()
+    sessions.revoke_session(created.session.handle)
+    clock.advance(timedelta(hours=2))
+    sessions.purge_expired()
+    later = made()
+    assert refused(later, created.access_token.token)
+    assert later.get_session(other.access_token.token).session == other.session
+    before.close()
+
+
+def test_a_role_that_one_request_fetched_is_told_of_when_it_is_merged_by_handle(made, store):
+    sessions = made()
+    created = sessions.create_new_session("ada", {"role": "admin"})
+    store.update_jwt_payload(
+        "public", created.session.handle, "{}", 0
+    )  # as a fetch of a stale claim does, which tells nobody
+    sessions.merge_into_jwt_payload(created.session.handle, {"role": None})
+    deadline = time.monotonic() + PATIENCE
+    while sessions.get_session(created.access_token.token).session.jwt_payload:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -34,6 +34,7 @@ _BATCHES: Final = 16
 """How many times in an entry's life a view looks for what it can forget: each time it has to look at all."""
 
 NEVER: Final = float("-inf")
+_FOR_EVER: Final = 2**62
 _ENDED: Final = "ended"
 _UNKNOWN_PAYLOAD: Final = ""
 
@@ -57,11 +58,27 @@ class RevocationView:
     of a dictionary. Instants are a steady clock's, in seconds, as is ``keeps``: for how long an entry may matter.
     """
 
-    __slots__ = ("_batches", "_held", "_keeps", "_lease", "_lost_at", "fresh_until", "marks", "stale_at")
+    __slots__ = (
+        "_batches",
+        "_held",
+        "_keeps",
+        "_learns",
+        "_lease",
+        "_lost_at",
+        "fresh_until",
+        "marks",
+        "remembers",
+        "stale_at",
+    )
 
-    def __init__(self, *, lease: float, keeps: float) -> None:
+    def __init__(self, *, lease: float, keeps: float, remembers: int = 0) -> None:
         self._lease = lease
         self._keeps = keeps
+        self.remembers = remembers or _FOR_EVER
+        """For how long, in ms, endings are kept, by the log and here. A token that is older, as it was made when the
+        settings were others, or by a core that was here before, may be of a session whose ending is forgotten. By
+        default for as long as the endings themselves say."""
+        self._learns = not remembers
         self.fresh_until = NEVER
         """Until when the view counts as news."""
         self.stale_at = 0
@@ -84,7 +101,10 @@ class RevocationView:
         newest = self._batches[-1][1]
         for ending in endings:
             # Where a core makes the tokens, only it knows how long they live.
-            self._keeps = max(self._keeps, (ending.forget_at - ending.happened_at) / 1000)
+            told = ending.forget_at - ending.happened_at
+            self._keeps = max(self._keeps, told / 1000)
+            if self._learns and told > self.remembers % _FOR_EVER:
+                self.remembers = told
             handle, is_end = ending.handle, ending.kind != "changed"
             has_ended = self.marks.get(handle) == _ENDED
             if is_end and not has_ended:
@@ -143,10 +163,12 @@ class RevocationView:
         return f"RevocationView({len(self)})"
 
 
-def make_view(config: Config) -> RevocationView:
-    """An empty one, that counts as news no sooner than it has been confirmed."""
-    keeps = (milliseconds(config.access_token_validity) + CLOCKS_APART) / 1000
-    return RevocationView(lease=config.feed_lease.total_seconds(), keeps=keeps)
+def make_view(config: Config, *, is_cores: bool = False) -> RevocationView:
+    """An empty one, that counts as news no sooner than it has been confirmed. How long the tokens of a core live is not
+    in the settings."""
+    keeps = milliseconds(config.access_token_validity) + CLOCKS_APART
+    lease = config.feed_lease.total_seconds()
+    return RevocationView(lease=lease, keeps=keeps / 1000, remembers=0 if is_cores else keeps)
 
 
 def judge_feed(

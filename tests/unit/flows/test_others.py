@@ -137,10 +137,14 @@ def test_a_lost_merge_is_made_anew_from_what_is_there_then(d):
     assert driven.asked[3][1][2:5] == ('{"a":1,"other":1,"mine":1}', START, other.jwt_payload)
 
 
-def test_a_merge_that_changes_nothing_writes_nothing(d):
+def test_a_merge_that_changes_nothing_writes_nothing_but_that_older_tokens_do_not_hold(d):
     row, _ = begin(d, "u", {"a": 1})
-    driven = drive(flows.merge_payload(d, row.handle, {"a": 1, "z": None}), row)
+    driven = drive(flows.merge_payload(d, row.handle, {"a": 1, "z": None}, tells=False), row)
     assert (driven.methods, driven.result) == (["load_session"], True)
+    driven = drive(flows.merge_payload(d, row.handle, {"a": 1, "z": None}), row, True)
+    assert (driven.methods, driven.result) == (["load_session", "update_jwt_payload"], True)
+    (*_, payload, _, expected, cause) = driven.asked[-1][1]
+    assert (payload, expected, cause.kind) == (row.jwt_payload, row.jwt_payload, "changed")
 
 
 def test_a_merge_for_a_row_that_vanishes_is_false(d):

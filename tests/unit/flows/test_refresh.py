@@ -276,3 +276,8 @@ def test_the_anti_csrf_token_of_the_former_secret_is_right_while_that_is_given(c
     newer = with_key(deploy(clock, secret=[FORMER, SECRET]))
     assert refresh(newer, created, row, anti_csrf=created.anti_csrf_token).result is not None
     assert refresh(newer, created, anti_csrf="wrong").error.reason == "anti_csrf_failed"
+
+
+def test_an_ending_is_remembered_for_as_long_as_the_settings_let_tokens_live_whatever_one_request_asks_for(clock):
+    d = deploy(clock)
+    assert replace(d, access_token_validity=1000).cause("theft", START) == d.cause("theft", START)

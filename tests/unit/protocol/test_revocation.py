@@ -118,3 +118,16 @@ def test_a_view_can_be_told_to_trust_itself_no_more(view):
     view.expire()
     assert judge(view) is FeedVerdict.ASK
     assert repr(view) == "RevocationView(0)"
+
+
+def test_how_long_a_core_remembers_is_learned_from_what_it_tells():
+    view = RevocationView(lease=2, keeps=KEEPS)
+    assert view.remembers > 10**15
+    for minutes in (10, 5):
+        view.apply([Ending("h", "user", "public", "revoked", 0, minutes * 60_000)], 100)
+    assert view.remembers == 600_000
+    view.apply([Ending("h", "user", "public", "revoked", 0, 3_600_000)], 100)
+    assert view.remembers == 3_600_000
+    own = RevocationView(lease=2, keeps=KEEPS, remembers=1000)
+    own.apply([Ending("h", "user", "public", "revoked", 0, 3_600_000)], 100)
+    assert own.remembers == 1000
