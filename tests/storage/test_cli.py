@@ -7,17 +7,21 @@ import time
 from dataclasses import asdict
 
 import pytest
+from alembic import command
+from sqlalchemy import MetaData, Table
 from typer.testing import CliRunner
 
 from tallystick import Sessions
 from tallystick.cli.commands import URL_VARIABLE, app
 from tallystick.protocol.derivation import MIN_SECRET_BYTES
 from tallystick.storage.opening import open_store
-from tallystick.storage.sql.schema import HEAD
+from tallystick.storage.sql.engine import make_engine
+from tallystick.storage.sql.migrations import make_config
+from tallystick.storage.sql.schema import HEAD, REVISIONS
 from tallystick.storage.sql.store import SqlStore
 from tallystick.testing.contract.rows import CAUSE, LINE, NOW, make_key, make_session, make_step, make_theft
 from tests.redis_servers import empty_redis
-from tests.storage.databases import run_sql, set_revision
+from tests.storage.databases import parse, run_sql, set_revision
 
 SECRET = "a secret of tests, and long enough: 32 bytes"
 DEAD_URL = "postgresql://user:hush@127.0.0.1:1/db?password=hush"
@@ -75,9 +79,37 @@ def test_the_sql_that_is_printed_makes_the_schema(server_database):
     assert run("migrate", "--sql", server_database).stdout.strip() == ""
 
 
-@pytest.mark.parametrize("command", [["migrate", "--check"], ["migrate", "--sql"], ["purge"], ["thefts"]])
-def test_a_file_is_not_made_by_looking_for_it(tmp_path, command):
-    answer = run(*command, f"sqlite:///{tmp_path / 'typo.db'}")
+@pytest.mark.parametrize("way", ["online", "by hand"])
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_a_database_of_any_released_schema_is_brought_up_to_date_with_what_is_in_it(database_url, revision, way):
+    engine = make_engine(parse(database_url))
+    row = make_session(user_agent=None, address=None)
+    with engine.connect() as connection, connection.begin():
+        config = make_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    with engine.connect() as connection:
+        then = Table("tallystick_sessions", MetaData(), autoload_with=connection)
+        connection.execute(then.insert(), {name: value for name, value in asdict(row).items() if name in then.c})
+    engine.dispose()
+    answer = run("migrate", "--check", database_url)
+    assert answer.exit_code == 1
+    assert f"schema {revision}, this version needs {HEAD}" in answer.stderr
+    if way == "online":
+        assert f"schema {revision}, now {HEAD}" in run("migrate", database_url).stdout
+    else:
+        for statement in filter(str.strip, run("migrate", "--sql", database_url).stdout.split(";\n")):
+            run_sql(database_url, statement)
+    assert run("migrate", "--check", database_url).exit_code == 0
+    store = open_store(database_url, migrate=False)
+    assert store.load_session("public", row.handle) == row
+    assert store.purge_sessions("public", row.absolute_expires_at, 10) == 1
+    store.close()
+
+
+@pytest.mark.parametrize("asked", [["migrate", "--check"], ["migrate", "--sql"], ["purge"], ["thefts"]])
+def test_a_file_is_not_made_by_looking_for_it(tmp_path, asked):
+    answer = run(*asked, f"sqlite:///{tmp_path / 'typo.db'}")
     assert answer.exit_code == 1
     assert "there is no file" in answer.stderr
     assert list(tmp_path.iterdir()) == []
