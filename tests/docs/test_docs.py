@@ -49,6 +49,22 @@ COMMAND_SECONDS = 60
 _is_like = doctest.OutputChecker().check_output
 
 
+def test_the_store_that_a_page_shows_proves_itself_as_the_page_says(tmp_path: Path):
+    [*_, block] = blocks_of(ROOT / "docs/how-to/write-your-own-store.md", "python")
+    (tmp_path / "test_my_store.py").write_text(block.text, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_store.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\b\d\d+ passed", done.stdout)
+    assert "failed" not in done.stdout
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_a_document_does_what_it_shows(
     path: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
