@@ -45,6 +45,8 @@ class Board:
         """Paths, and how often each was asked for."""
         self.broken: set[str] = set()
         """The URLs of cores that answer with 500."""
+        self.without_feed: set[str] = set()
+        """The URLs of cores that have no stream of endings, as a SuperTokens core has none."""
         self._numbers = count(1)
         config = uvicorn.Config(self, port=0, log_level="warning", ws="none", lifespan="off")
         self._server = uvicorn.Server(config)
@@ -56,6 +58,9 @@ class Board:
         if f"{self.url}/{name}" in self.broken:
             await send({"type": "http.response.start", "status": 500, "headers": []})
             await send({"type": "http.response.body", "body": b"broken"})
+        elif f"{self.url}/{name}" in self.without_feed and scope["path"].endswith("/tallystick/endings"):
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b"Not found"})
         else:
             await self._cores[name](scope, receive, send)
 

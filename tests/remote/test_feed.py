@@ -1,6 +1,7 @@
 """Facades that follow the stream of endings of cores in processes of their own, which are killed and started again."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -131,3 +132,19 @@ def test_a_core_without_the_stream_is_told_at_the_start(apps, scripted: Scripted
     error = refuse(GeneralError, sessions.open)
     assert (error.reason, "check_database" in error.message) == ("no_feed", True)
     assert scripted.heard[-1][:2] == ("HEAD", "/tallystick/endings")
+
+
+def test_and_an_app_that_was_not_opened_asks_it_each_time_and_its_log_says_why(facades, board, clock, caplog):
+    url = board.add(clock)
+    board.without_feed.add(url)
+    with caplog.at_level(logging.WARNING, "tallystick"):
+        sessions = facades.make(url, instant_revocation=True)
+        error = refuse(GeneralError, sessions.open)
+        created = sessions.create_new_session("ada")
+        token = created.access_token.token
+        assert sessions.get_session(token).session == created.session
+        assert not sessions.feed.state.is_fresh
+        sessions.revoke_session(created.session.handle)
+        assert refuse(Unauthorised, lambda: sessions.get_session(token)).reason == "no_session"
+    assert error.reason == "no_feed"
+    assert f"the feed of endings is silent: {error.message}" in caplog.messages
