@@ -34,7 +34,7 @@ def run(*args, **variables):
 def test_help_names_the_commands():
     answer = run("--help")
     assert answer.exit_code == 0
-    for name in ("migrate", "copy", "purge", "thefts", "secret", "--version"):
+    for name in ("migrate", "copy", "move", "purge", "thefts", "secret", "--version"):
         assert name in answer.output
 
 

@@ -137,6 +137,8 @@ class MovingStore:
     def open(self) -> None:
         self._new.open()
         self._old.open()
+        if hasattr(self._old, "list_tenants") and hasattr(self._new, "insert_tenant"):
+            self._tenants()  # however many they are, before a core's time limits begin to count
 
     def close(self) -> None:
         self._new.close()
@@ -285,6 +287,8 @@ class AsyncMovingStore:
     async def open(self) -> None:
         await self._new.open()
         await self._old.open()
+        if hasattr(self._old, "list_tenants") and hasattr(self._new, "insert_tenant"):
+            await self._tenants()
 
     async def close(self) -> None:
         await self._new.close()
