@@ -187,8 +187,10 @@ class _Running:
 def _is_before_uwsgi_forks() -> bool:
     """Whether this is a process that uWSGI will fork workers from. It does so in C, whoever holds the interpreter's
     lock at that moment: if another thread does, then the worker, where there is no such thread, waits for ever."""
-    uwsgi = sys.modules.get("uwsgi")
-    return uwsgi is not None and uwsgi.worker_id() == 0 and uwsgi.mule_id() == 0
+    uwsgi: Any = sys.modules.get("uwsgi")
+    if not hasattr(uwsgi, "worker_id"):  # an app may have a module of that name
+        return False
+    return bool(uwsgi.worker_id() == 0 and uwsgi.mule_id() == 0)
 
 
 class SyncFeed(Feed):

@@ -2,10 +2,12 @@
 
 import logging
 import re
+import sys
 import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
+from types import ModuleType
 
 import pytest
 
@@ -251,3 +253,11 @@ def test_a_role_that_one_request_fetched_is_told_of_when_it_is_merged_by_handle(
     while sessions.get_session(created.access_token.token).session.jwt_payload:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_an_app_s_own_module_called_uwsgi_is_not_taken_for_the_server(made, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uwsgi", ModuleType("uwsgi"))
+    sessions = made()
+    created = sessions.create_new_session("ada")
+    assert sessions.get_session(created.access_token.token).session == created.session
+    assert sessions.feed.state.is_fresh
