@@ -1,6 +1,7 @@
 """The feed of endings through both facades: who hears, how soon, and what silence does."""
 
 import logging
+import os
 import re
 import sys
 import threading
@@ -13,6 +14,8 @@ import pytest
 
 from tallystick import GeneralError, Sessions, Unauthorised
 from tallystick.storage.memory import MemoryStore
+from tallystick.telling import EndTeller
+from tallystick.types import Ending
 from tests.unit.workshop import SECRET
 
 PATIENCE = 10
@@ -261,3 +264,33 @@ def test_an_app_s_own_module_called_uwsgi_is_not_taken_for_the_server(made, monk
     created = sessions.create_new_session("ada")
     assert sessions.get_session(created.access_token.token).session == created.session
     assert sessions.feed.state.is_fresh
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12: that is the point
+def test_a_fork_of_a_process_that_is_telling_tells_by_itself():
+    reader, writer = os.pipe()
+    parent, first_is_told, may_go_on, told = os.getpid(), threading.Event(), threading.Event(), threading.Event()
+
+    def handler(ending):
+        if os.getpid() == parent:
+            first_is_told.set()
+            may_go_on.wait(PATIENCE)
+        else:
+            os.write(writer, ending.handle.encode())
+            told.set()
+
+    teller = EndTeller(handler, may_be_async=False)
+    teller.tell(Ending("first", "ada", "public", "revoked", 0, 0))
+    assert first_is_told.wait(PATIENCE)
+    child = os.fork()
+    if child == 0:
+        try:
+            teller.tell(Ending("second", "ada", "public", "revoked", 0, 0))
+            told.wait(PATIENCE)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    assert os.read(reader, 100) == b"second"
+    os.close(reader)
+    may_go_on.set()
