@@ -47,6 +47,7 @@ class Load:
         self.seen: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.longest_error = 0.0
+        self.last_error = ""
         self._jars: list[list[Jar]] = [[] for _ in range(CLIENTS)]
         self._is_over = threading.Event()
         self._threads = [threading.Thread(target=self._live, args=(number,)) for number in range(CLIENTS)]
@@ -66,7 +67,7 @@ class Load:
         """Until so many more were seen."""
         wanted, deadline = self.seen[kind] + count, time.monotonic() + DEADLINE_SECONDS
         while self.seen[kind] < wanted and not self.wrong:
-            assert time.monotonic() < deadline, f"only {self.describe()}"
+            assert time.monotonic() < deadline, f"only {self.describe()}; the last: {self.last_error}"
             time.sleep(0.02)
 
     def check(self) -> None:
@@ -142,6 +143,7 @@ class Load:
             if (error.reason, error.http_status) != ("store_failed", 503):
                 self.wrong.append(f"{kind}: {error!r}")
             self.seen["errors"] += 1
+            self.last_error = repr(error.__cause__)
             self.longest_error = max(self.longest_error, time.monotonic() - began)
             self._is_over.wait(0.02)
             return None
