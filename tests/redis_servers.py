@@ -94,7 +94,9 @@ def run_redis_with_replica() -> Iterator[tuple[RedisServer, RedisServer]]:
     """The same with a second server that copies it, and is in time with it. Either may become the other's replica."""
     with contextlib.ExitStack() as stack:
         password = secrets.token_hex(16)
-        options = ("--masterauth", password, "--repl-diskless-sync-delay", "0")
+        # Where no disk is in between, a replica gets nothing new from its master until it has said that it is there,
+        # which is up to a second after it takes itself to be linked.
+        options = ("--masterauth", password, "--repl-diskless-sync", "no")
         master = start_redis(stack.enter_context(_home()), password, *options)
         stack.callback(master.stop)
         following = ("--replicaof", f"127.0.0.1 {master.port}")

@@ -169,7 +169,7 @@ def test_a_master_of_a_redis_cluster_is_killed_under_load(tell: Tell) -> None:
 
 def test_a_master_of_a_redis_cluster_is_killed_where_a_replica_must_confirm(tell: Tell) -> None:
     """Its replica takes over with all that was acknowledged. Alone it acknowledges nothing, until the other is back."""
-    settings = ("--cluster-node-timeout", "2500", "--repl-diskless-sync-delay", "0")
+    settings = ("--cluster-node-timeout", "2500", "--repl-diskless-sync", "no")
     waiting = "wait_replicas=1&wait_timeout=0.5"
     with (
         run_redis_cluster_nodes(*settings) as nodes,

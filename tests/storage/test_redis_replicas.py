@@ -10,7 +10,7 @@ from tallystick import AsyncSessions, GeneralError, Sessions
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.redis.client import AT_ONCE, WaitRule, split_wait_rule
 from tallystick.testing.contract.rows import CAUSE, LINE, make_session, make_step
-from tests.redis_servers import empty_redis, run_redis_with_replica, run_sentinels
+from tests.redis_servers import empty_redis, run_redis_with_replica, run_sentinels, wait_until_linked
 
 SECRET = "a-secret-for-tests-that-is-long-enough-0001"
 DEADLINE_SECONDS = 60
@@ -31,7 +31,8 @@ def sentinel_url(pair):
 @pytest.fixture(params=["one server", "sentinel"])
 def url(request, pair):
     base = pair[0].url if request.param == "one server" else request.getfixturevalue("sentinel_url")
-    yield f"{base}?wait_replicas=1&wait_timeout=0.3"
+    wait_until_linked(pair[1])
+    yield f"{base}?wait_replicas=1&wait_timeout=0.6"
     pair[1].resume()
 
 
