@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import httpx
 import pytest
 import uvicorn
-from fastapi import Depends, FastAPI, Request, WebSocket
+from fastapi import Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
 from starlette.responses import StreamingResponse
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -77,6 +77,16 @@ def make_app(sessions: AsyncSessions, seen: list[str]) -> FastAPI:
                 await asyncio.sleep(0.01)
         finally:
             seen.append("the route has ended")
+
+    @app.websocket("/busy")
+    async def busy(websocket: WebSocket, _session: Required) -> None:
+        await websocket.accept()
+        await websocket.send_text("tick")
+        with suppress(WebSocketDisconnect):
+            while True:  # before anybody else in the event loop hears of the end
+                await asyncio.sleep(0)
+                await websocket.send_text("tick")
+        seen.append("the route has ended")
 
     @app.websocket("/paid")
     async def paid(websocket: WebSocket) -> None:
@@ -185,7 +195,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("path", ["/echo", "/ticker"])
+@pytest.mark.parametrize("path", ["/echo", "/ticker", "/busy"])
 def test_a_websocket_is_closed_when_its_session_is_revoked_whether_the_route_waits_or_sends(served: Served, path: str):
     headers, handle = served.sign_in()
     with served.connect(headers, path) as socket:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import ExitStack, suppress
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from tallystick.errors import SessionError
 from tallystick.integrations.watching import Watches
@@ -29,6 +29,9 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ChangeHeaders: TypeAlias = Callable[[Message], None]
+
+_PATIENCE: Final = 1.0
+"""For how many seconds a client that reads nothing keeps its connection from being let go of."""
 
 
 class Connection:
@@ -95,8 +98,11 @@ class Connection:
         await self._close(closing or ENDED)
 
     async def release(self) -> None:
-        """Stop watching."""
+        """Stop watching. Where the app has heard of the session's end first, the client hears of it before the server
+        lets go of the connection."""
         self._held.close()
+        if self._ended.done() and self._closer is not None:
+            await asyncio.wait([self._closer], timeout=_PATIENCE)
         for task in (self._closer, self._receiving):
             if task is not None and not task.done():
                 task.cancel()
