@@ -29,7 +29,7 @@ def starlette_bare() -> Subject:
     return Subject(AsgiCaller(_starlette(me)), sign_in_nobody)
 
 
-def starlette_tallystick() -> Subject:
+def starlette_tallystick(sessions: AsyncSessions | None = None) -> Subject:
     """`SessionMiddleware` and `await get_session(request)`; the access token in its cookie."""
     from starlette.responses import JSONResponse  # noqa: PLC0415
 
@@ -39,8 +39,8 @@ def starlette_tallystick() -> Subject:
         session = await get_session(request)
         return JSONResponse({"user": session.get_user_id()})
 
-    app, sessions = _starlette(me), _open_async()
-    return Subject(AsgiCaller(SessionMiddleware(app, sessions)), _sign_in_to(sessions))
+    sessions = sessions or _open_async()
+    return Subject(AsgiCaller(SessionMiddleware(_starlette(me), sessions)), _sign_in_to(sessions))
 
 
 def starlette_sessions() -> Subject:
@@ -78,11 +78,11 @@ def fastapi_dependency() -> Subject:
     return Subject(AsgiCaller(_fastapi(nothing)), lambda count: [cookie("sAccessToken", "x" * 970)] * count)
 
 
-def fastapi_tallystick() -> Subject:
+def fastapi_tallystick(sessions: AsyncSessions | None = None) -> Subject:
     """`SessionMiddleware` and `Depends(verify_session())`; the access token in its cookie."""
     from tallystick.integrations.fastapi import SessionMiddleware, verify_session  # noqa: PLC0415
 
-    app, sessions = _fastapi(verify_session(), lambda session: session.get_user_id()), _open_async()
+    app, sessions = _fastapi(verify_session(), lambda session: session.get_user_id()), sessions or _open_async()
     return Subject(AsgiCaller(SessionMiddleware(app, sessions)), _sign_in_to(sessions))
 
 

@@ -58,7 +58,8 @@ def _figures(results: dict[str, Any]) -> Iterator[tuple[str, float]]:
     for one in results.get("verification", {}).get("contenders", ()):
         yield f"verification: {one['name']}, to the floor", one["ratio"]["median"]
     for what, count in results.get("instructions", {}).get("instructions", {}).items():
-        yield f"instructions: {'' if what == 'bare' else 'tallystick '}{what.replace('_', ', ')}", count
+        whose = "" if what.endswith(("bare", "dependency")) else "tallystick "
+        yield f"instructions: {whose}{what.replace('_', ', ')}", count
     for framework in results.get("requests", {}).get("frameworks", ()):
         bare = next(one for one in framework["entries"] if one["name"] == "bare")["us"]["median"]
         for one in framework["entries"]:

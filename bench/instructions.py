@@ -1,4 +1,4 @@
-"""How many instructions a verification takes: `make bench`, or `python bench/instructions.py --help`.
+"""How many instructions a verification takes, and a request: `make bench`, or `python bench/instructions.py --help`.
 
 The figure that no other process and no clock disturbs: counted by valgrind (callgrind), in the process and without a
 store. Two runs, of which one verifies more tokens than the other; what differs is the verifications'.
@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,21 @@ NAMES = {
     "sync_fresh": "tallystick Sessions, fresh token",
     "async_fresh": "tallystick AsyncSessions, fresh token",
 }
+REQUESTS = {
+    "starlette_bare": "Starlette, bare",
+    "starlette_seen": "Starlette, tallystick, seen before",
+    "starlette_fresh": "Starlette, tallystick, fresh token",
+    "fastapi_bare": "FastAPI, bare",
+    "fastapi_dependency": "FastAPI, bare, with an empty dependency",
+    "fastapi_seen": "FastAPI, tallystick, seen before",
+    "fastapi_fresh": "FastAPI, tallystick, fresh token",
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description="Count the instructions of a verification with valgrind's callgrind, in two or three minutes."
+        description="Count the instructions of a verification, and of a request, with valgrind's callgrind, in some "
+        "four minutes."
     )
     parser.add_argument("--quick", action="store_true", help="only show the figures; writes nothing")
     parser.add_argument("--run", nargs=3, metavar=("FILE", "WHAT", "COUNT"), help=argparse.SUPPRESS)
@@ -57,10 +68,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "tokens"
         file.write_bytes(pickle.dumps(_make_tokens()))
-        runs = [(what, count) for what in NAMES for count in (FEW, MANY)]
+        wanted = [*NAMES, *REQUESTS]
+        runs = [(what, count) for what in wanted for count in (FEW, MANY)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             counts = dict(zip(runs, pool.map(lambda run: _count(file, *run), runs), strict=True))
-    found = {what: round((counts[what, MANY] - counts[what, FEW]) / (MANY - FEW)) for what in NAMES}
+    found = {what: round((counts[what, MANY] - counts[what, FEW]) / (MANY - FEW)) for what in wanted}
     section = {**report.describe_run(2, MANY, is_pinned=False), "instructions": found}
     print("\n".join(report.table(_rows(found))))
     if not options.quick:
@@ -96,6 +108,9 @@ def _count(file: Path, what: str, count: int) -> int:
 def _run(file: Path, what: str, count: int) -> None:
     """Under valgrind: all is made ready alike, then ``count`` tokens are verified."""
     rows, tokens = pickle.loads(file.read_bytes())  # noqa: S301 - what this script has just written
+    if what in REQUESTS:
+        _serve(rows, what, (tokens[:SEEN] * (count // SEEN) if what.endswith("_seen") else tokens)[:count])
+        return
     prepared, verify = _prepare(rows, tokens)
     given: dict[str, list[Any]] = {"bare": prepared, "seen": tokens[:SEEN] * (count // SEEN)}
     inputs = given.get(what.rpartition("_")[2], tokens)[:count]
@@ -132,6 +147,36 @@ def _prepare(rows: list[Any], tokens: list[str]) -> tuple[list[Any], dict[str, C
     }
 
 
+def _serve(rows: list[Any], what: str, tokens: list[str]) -> None:
+    """Requests in the process, each with a token in its cookie; also to the app that does not look at it."""
+    import apps_asgi  # noqa: PLC0415 - in the bench's environment alone
+    from calling import PATH  # noqa: PLC0415
+    from subject import cookie  # noqa: PLC0415
+
+    build = apps_asgi.SUBJECTS.get(what)
+    if build is None:
+        build = partial(getattr(apps_asgi, f"{what.partition('_')[0]}_tallystick"), _open_async(rows))
+    caller = build().caller
+    requests = [(PATH, cookie("sAccessToken", token)) for token in tokens]
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    caller.time(requests)
+
+
+def _open_async(rows: list[Any]) -> Any:
+    """Sessions with these signing keys."""
+    from tallystick import AsyncSessions  # noqa: PLC0415
+    from tallystick.storage.memory import AsyncMemoryStore, MemoryStore  # noqa: PLC0415
+
+    store = MemoryStore()
+    for row in rows:
+        store.insert_key(row)
+    sessions = AsyncSessions(AsyncMemoryStore(store), secret=SECRET)
+    asyncio.run(sessions.open())
+    return sessions
+
+
 def _call_each(verify: Callable[[Any], Any], inputs: list[Any]) -> None:
     for one in inputs:
         verify(one)
@@ -147,16 +192,19 @@ def _rows(found: dict[str, int]) -> list[tuple[str, ...]]:
         (name, f"{found[what]:,}", f"{found[what] - found['bare']:,}" if what.endswith("fresh") else "")
         for what, name in NAMES.items()
     ]
-    return [("", "instructions", "beside the signature"), *rows]
+    for what, name in REQUESTS.items():
+        bare = found[f"{what.partition('_')[0]}_bare"]
+        rows.append((name, f"{found[what]:,}", f"{found[what] - bare:,}" if found[what] != bare else ""))
+    return [("", "instructions", "beside the signature, or the bare app"), *rows]
 
 
 def _as_markdown(section: dict[str, Any]) -> str:
     lines = [
         f"## {TITLE}",
         "",
-        "What one verification of the same token takes, counted by valgrind: no other process and no clock disturbs "
-        "it, so that two commits can be compared on any machine. It is no measure of time beside other libraries, as "
-        "valgrind keeps OpenSSL from the processor's newest instructions.",
+        "What one verification of the same token takes, and one request that brings it, counted by valgrind: no other "
+        "process and no clock disturbs it, so that two commits can be compared on any machine. It is no measure of "
+        "time beside other libraries, as valgrind keeps OpenSSL from the processor's newest instructions.",
         "",
         *report.table(_rows(section["instructions"]), is_markdown=True),
         "",

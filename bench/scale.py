@@ -74,12 +74,13 @@ def main() -> None:
                     if name == "postgresql" and size == max(s for s in sizes if s <= options.most):
                         extras = _measure_postgresql(url, size, options)
     kept = report.load_section(Path(__file__).parent, TITLE) if options.write else {}
+    run = report.describe_run(1, options.seconds, is_pinned=False, measured=("tallystick", "SQLAlchemy", "psycopg"))
     section = {
         **{name: kept[name] for name in ("purge_under_load", "index") if name in kept},
-        **report.describe_run(1, options.seconds, is_pinned=False, measured=("tallystick", "SQLAlchemy", "psycopg")),
+        **run,
         "clients": CLIENTS,
         "seconds": options.seconds,
-        "results": _merge(kept.get("results", []), results),
+        "results": _merge(kept, run, results),
         **extras,
     }
     lines = _describe(section)
@@ -88,11 +89,18 @@ def main() -> None:
         report.put_section(Path(__file__).parent, TITLE, section, "\n".join([f"## {TITLE}", "", *lines, ""]) + "\n")
 
 
-def _merge(kept: list[dict[str, Any]], results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was measured of other stores stays."""
-    measured = {result["store"] for result in results}
-    every = results + [result for result in kept if result["store"] not in measured]
+def _merge(kept: dict[str, Any], run: dict[str, Any], results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was measured of other stores and sizes stays, and says when."""
+    measured = {(result["store"], result["size"]) for result in results}
+    every = [{**result, "measured": _when(run)} for result in results]
+    for result in kept.get("results", []):
+        if (result["store"], result["size"]) not in measured:
+            every.append({"measured": _when(kept), **result})
     return sorted(every, key=lambda result: (STORES.index(result["store"]), result["size"]))
+
+
+def _when(run: dict[str, Any]) -> str:
+    return f"{run['date']}, load average {run['machine']['load_average']} at the end"
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -244,8 +252,9 @@ def _describe(section: dict[str, Any]) -> list[str]:
         *report.table(_operations(section["results"]), is_markdown=True),
         "",
         "The aim was 1.5 times pgbench's time. Purging, where the database does the work, keeps to it. The other "
-        "operations do not: the clients are Python, and *client CPU* is what they need of the same two cores that the "
-        "server has. What grows with the table is the pages touched, by one for each level of a B-tree.",
+        "operations do not, and neither does the bare driver: its clients are Python too, and *client CPU* is what "
+        "they need of the same two cores that the server has. What grows with the table is the pages touched, by one "
+        "for each level of a B-tree.",
         "",
         *report.table(_bytes(section["results"]), is_markdown=True),
         "",
@@ -303,10 +312,11 @@ def _bytes(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
             f"{result['size']:,}",
             f"{sum(result['bytes'].values()):,}",
             ", ".join(f"{what} {count:,}" for what, count in result["bytes"].items()),
+            result["measured"],
         )
         for result in results
     ]
-    return [("store", "sessions", "bytes a session", "of which"), *rows]
+    return [("store", "sessions", "bytes a session", "of which", "measured"), *rows]
 
 
 def _describe_purge(found: dict[str, Any]) -> list[str]:
