@@ -222,12 +222,9 @@ def verify_alone(
     if not isinstance(token, AccessToken) or token.parent_hash1 is not None:
         return None
     view = d.view
-    if view is not None and not (
-        now < view.stale_at
-        and now <= token.created_at + view.remembers
-        and d.steady() <= view.fresh_until
-        and token.handle not in view.marks
-    ):
+    if view is not None and (now >= view.stale_at or d.steady() > view.fresh_until or token.handle in view.marks):
+        return None
+    if view is not None and now > token.created_at + view.remembers:
         return None
     expected = token.anti_csrf_token
     if do_anti_csrf_check and expected is not None:
