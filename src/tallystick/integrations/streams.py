@@ -101,13 +101,15 @@ class Connection:
         """Stop watching. Where the app has heard of the session's end first, the client hears of it before the server
         lets go of the connection."""
         self._held.close()
-        if self._ended.done() and self._closer is not None:
-            await asyncio.wait([self._closer], timeout=_PATIENCE)
-        for task in (self._closer, self._receiving):
-            if task is not None and not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        try:
+            if self._ended.done() and self._closer is not None:
+                await asyncio.wait([self._closer], timeout=_PATIENCE)
+        finally:
+            for task in (self._closer, self._receiving):
+                if task is not None and not task.done():
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
 
     async def _close_at_the_end(self) -> None:
         await self._ended
