@@ -21,6 +21,7 @@ SuperTokens.init({
 const ENDED = "You were signed out: in another tab or on another device, or the session is over.";
 const STOLEN = "Thrown out: your session was stolen, and the thief has lost it too. See below.";
 let left = null; // why this tab is no longer signed in, where it knows
+let entered = null; // the session it was last signed in to
 let handle = null;
 let isCalling = false;
 
@@ -58,7 +59,9 @@ function look() {
 }
 
 function enter(token) {
-  left = null;
+  // An answer that was under way at a sign-out can bring the ended session's front token back for a moment.
+  if (token.up.sessionHandle !== entered) left = null;
+  entered = token.up.sessionHandle;
   $("session-title").textContent = token.up.name;
   $("avatar").textContent = token.up.name[0];
   $("identity").textContent = `${token.up.role} · session ${token.up.sessionHandle.slice(0, 8)}`;

@@ -145,6 +145,19 @@ def test_signing_out_everywhere_ends_every_session_of_that_user_alone(demo: str,
     expect(call(stranger)).to_contain_text("Hello, Grace")
 
 
+def test_an_answer_that_was_under_way_at_the_sign_out_does_not_change_why_one_is_signed_out(
+    demo: str, device: BrowserContext
+):
+    page = sign_in(demo, device)
+    before = page.evaluate("document.cookie.split('; ').find((pair) => pair.startsWith('sFrontToken='))")
+    press(page, "Sign out everywhere")
+    expect(expect_signed_out(page)).to_have_text("You signed out everywhere.")
+    page.evaluate("(pair) => { document.cookie = pair; }", before)
+    expect_signed_in(page)
+    call(page)
+    expect(expect_signed_out(page)).to_have_text("You signed out everywhere.")
+
+
 def test_a_thief_in_step_is_detected_and_both_are_thrown_out(demo: str, device: BrowserContext):
     traffic = Traffic(device)
     page = sign_in(demo, device)
