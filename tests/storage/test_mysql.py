@@ -211,3 +211,22 @@ def test_an_event_loop_that_was_cut_off_leaves_no_connection_to_the_next(mariadb
     with pytest.warns(ResourceWarning, match="unclosed"):
         gc.collect()
     asyncio.run(store.close())
+
+
+@pytest.mark.parametrize("others", [1500, 3])
+async def test_an_ending_whose_transaction_was_open_while_many_others_were_committed_is_read(
+    store, mariadb_database, others
+):
+    page = await store.read_endings("public", None, 100)
+    await store.put_sessions([make_session(handle=f"h{number}") for number in range(others)], NOW)
+    with connect(mariadb_database) as slow, slow.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO tallystick_endings (app_id, handle, user_id, tenant_id, kind, happened_at, forget_at)"
+            " VALUES ('public', 'slow', 'user', 'public', 'revoked', 0, 0)"
+        )
+        await store.delete_sessions("public", [f"h{number}" for number in range(others)], CAUSE)
+        page = await store.read_endings("public", page.place, 2 * others)
+        assert (len(page.endings), page.is_last) == (others, True)
+        slow.commit()
+    page = await store.read_endings("public", page.place, 100)
+    assert [ending.handle for ending in page.endings] == ["slow"]

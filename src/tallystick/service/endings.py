@@ -24,7 +24,8 @@ from tallystick.errors import GeneralError
 from tallystick.service import wire
 from tallystick.service.answers import Answer, Refusal
 from tallystick.storage.interface import AsyncSessionStore
-from tallystick.types import Ending, EndingsPage
+from tallystick.storage.places import read_number
+from tallystick.types import Ending
 
 if TYPE_CHECKING:
     from tallystick.service.requests import Request
@@ -108,8 +109,7 @@ class _Reader:
     def is_behind(self, place: str) -> bool:
         """Whether a place is one of a log that was there before this one, as far as that can be seen: those that are
         numbers only grow."""
-        here = self._place or ""
-        return place.isdecimal() and here.isdecimal() and int(place) > int(here)
+        return read_number(place) > read_number(self._place)
 
     async def run(self) -> None:
         while self._followers or self._steady() < self.needed_at + _LINGER:
@@ -201,7 +201,7 @@ class Endings:
             for _ in range(0 if cursor is None else 2):
                 begun_at, is_last = self._steady(), False
                 while not is_last:
-                    page = await self._read(app_id, cursor or None)
+                    page = await self._store.read_endings(app_id, cursor or None, _PAGE)
                     cursor, is_last = page.place, page.is_last
                     yield _write(_News(page.endings, page.place, None), arrived_at)
             if cursor is not None:
@@ -216,15 +216,6 @@ class Endings:
         finally:
             reader.leave(follower)
             self._streams -= 1
-
-    async def _read(self, app_id: str, cursor: str | None) -> EndingsPage:
-        try:
-            return await self._store.read_endings(app_id, cursor, _PAGE)
-        except Exception as error:
-            if isinstance(error.__cause__ or error, ValueError | OverflowError):
-                # The place is one of another kind of store, which was here before this one.
-                return await self._store.read_endings(app_id, None, _PAGE)
-            raise
 
 
 def _write(news: _News, arrived_at: float) -> bytes:

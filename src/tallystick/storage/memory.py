@@ -9,6 +9,7 @@ from dataclasses import replace
 from operator import itemgetter
 from threading import Condition
 
+from tallystick.storage.places import read_number
 from tallystick.types import Cause, Ending, EndingsPage, KeyRow, LineStep, SessionRow, TenantRow, TheftEvent
 
 
@@ -145,9 +146,10 @@ class MemoryStore:
     def read_endings(self, app_id: str, after: str | None, limit: int) -> EndingsPage:
         with self._lock:
             log = self._endings.get(app_id, [])
-            start = bisect_right(log, int(after or 0), key=itemgetter(0))
+            reached = read_number(after)
+            start = bisect_right(log, reached, key=itemgetter(0))
             page = log[start : start + limit]
-            place = str(page[-1][0]) if page else after or str(self._told)
+            place = str(page[-1][0] if page else reached or self._told)
         return EndingsPage([ending for _, ending in page], place, len(page) < limit)
 
     def wait_for_endings(self, app_id: str, after: str, seconds: float) -> None:
@@ -260,7 +262,7 @@ class MemoryStore:
 
     def _has_more(self, app_id: str, after: str) -> bool:
         log = self._endings.get(app_id, [])
-        return bool(log) and log[-1][0] > int(after)
+        return bool(log) and log[-1][0] > read_number(after)
 
     def _insert(self, row: SessionRow) -> None:
         if (row.app_id, row.handle) in self._sessions:

@@ -9,7 +9,8 @@ and who has seen 8 would never look for 7 again. So what a place is depends on t
   ours or a stranger's, delays no other one's endings.
 - MySQL and MariaDB tell no such thing. A place is the highest number that was seen and the numbers below it that were
   not: each is a transaction that is still open, or one that was undone. They are asked for each time, the newest
-  :data:`OPEN_AT_MOST` of them. A row of a stranger's app is read too, as it would look like one of them.
+  :data:`OPEN_AT_MOST` of them, however many others have come since. A row of a stranger's app is read too, as it would
+  look like one of them.
 
 The place also names the server: its log may have lost what its predecessor had, so after a failover the log is read
 from the beginning. On PostgreSQL a replica, which lags behind, refuses to be read.
@@ -17,8 +18,10 @@ from the beginning. On PostgreSQL a replica, which lags behind, refuses to be re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import islice, pairwise
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -39,6 +42,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import UserDefinedType
 
+from tallystick.storage.places import read_number
 from tallystick.storage.sql.mysql import is_mysql
 from tallystick.storage.sql.schema import endings
 from tallystick.types import Cause, Ending, EndingsPage
@@ -46,6 +50,9 @@ from tallystick.types import Cause, Ending, EndingsPage
 OPEN_AT_MOST: Final = 1000
 CHANNEL: Final = "tallystick"
 """Where PostgreSQL notifies of endings; what it says is the app."""
+
+_SNAPSHOT_TEXT: Final = re.compile(r"\d{1,20}:\d{1,20}:[\d,]*")
+_NUMBERS_TEXT: Final = re.compile(r"\d{1,19}(,\d{1,19})*")
 
 _row = endings.c
 _COLUMNS: Final = (
@@ -142,9 +149,10 @@ def read_endings(connection: Connection, app_id: str, after: str | None, limit: 
         return _read_mysql(connection, app_id, after, limit)
     if connection.dialect.name == "postgresql":
         return _read_postgres(connection, app_id, after, limit)
-    values = {"of_app_id": app_id, "after": int(after or 0), "at_most": limit}
+    reached = read_number(after)
+    values = {"of_app_id": app_id, "after": reached, "at_most": limit}
     rows: Sequence[Any] = connection.execute(_AFTER_NUMBER, values).all()
-    place = str(rows[-1][0]) if rows else after or "0"
+    place = str(rows[-1][0] if rows else reached)
     return EndingsPage([Ending(*row[1:]) for row in rows], place, len(rows) < limit)
 
 
@@ -170,12 +178,13 @@ def _read_postgres(connection: Connection, app_id: str, after: str | None, limit
 
 
 def _parse_snapshots(place: str | None) -> tuple[str | None, str | None, str | None, int]:
-    """The server; the old snapshot; and, on the way from it to the new one, that, and how far we have come."""
+    """The server; the old snapshot; and, on the way from it to the new one, that, and how far we have come. Of a place
+    that another kind of store gave, which was here before this one: nothing."""
     match (place or "").split("/"):
-        case [then, old]:
+        case [then, old] if _SNAPSHOT_TEXT.fullmatch(old):
             return then, old, None, 0
-        case [then, old, new, reached]:
-            return then, old or None, new, int(reached)
+        case [then, old, new, reached] if _SNAPSHOT_TEXT.fullmatch(new):
+            return then, old or None, new, read_number(reached)
         case _:
             return None, None, None, 0
 
@@ -183,7 +192,7 @@ def _parse_snapshots(place: str | None) -> tuple[str | None, str | None, str | N
 def _read_mysql(connection: Connection, app_id: str, after: str | None, limit: int) -> EndingsPage:
     server = connection.execute(_SERVER_MYSQL).scalar_one()
     name, _, seen = (after or "").rpartition("/")
-    highest, still_open = _parse_numbers(seen) if name == server else (0, [])
+    highest, still_open = _parse_numbers(seen) if name == server and _NUMBERS_TEXT.fullmatch(seen) else (0, [])
     values = {"after": highest, "open": still_open, "at_most": limit}
     rows: Sequence[Any] = connection.execute(_AFTER_NUMBER_OR_OPEN, values).all()
     place = f"{server}/{_write_numbers(rows, highest, still_open)}"
@@ -197,7 +206,13 @@ def _parse_numbers(text: str) -> tuple[int, list[int]]:
 
 def _write_numbers(rows: Sequence[Any], highest: int, still_open: Sequence[int]) -> str:
     come = {row.sequence for row in rows}
-    newest = max(come, default=highest)
-    skipped = [number for number in range(max(highest + 1, newest - OPEN_AT_MOST), newest) if number not in come]
     left = [number for number in still_open if number not in come]
-    return ",".join(map(str, [max(newest, highest), *[*left, *skipped][-OPEN_AT_MOST:]]))
+    skipped = _skipped(sorted(number for number in come if number > highest), highest)
+    return ",".join(map(str, [max(come | {highest}), *[*left, *skipped][-OPEN_AT_MOST:]]))
+
+
+def _skipped(come: Sequence[int], highest: int) -> list[int]:
+    """The newest numbers above ``highest`` that were passed over. By what has come, not number by number: one that is
+    still open may lie before thousands that are not."""
+    gaps = reversed(list(pairwise([highest, *come])))
+    return list(islice((number for low, high in gaps for number in range(high - 1, low, -1)), OPEN_AT_MOST))[::-1]

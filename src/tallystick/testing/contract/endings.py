@@ -98,6 +98,21 @@ class EndingScenarios:
         again = await store.read_endings("public", page.place, 10)
         assert (again.endings, again.is_last) == ([], True)
 
+    @pytest.mark.parametrize("place", ["nonsense", "1-host/5,3", "0a1b/1700000000-0", "1.5/7:7:", "9" * 40, "-1", "²"])
+    @scenario
+    async def test_at_a_place_of_another_kind_of_store_a_log_is_read_from_its_beginning(
+        self, store: AsyncSessionStore, place: str
+    ) -> None:
+        await keep(store, "a", "b")
+        page = await store.read_endings("public", place, 10)
+        assert (page.endings, page.is_last) == ([], True)
+        await store.delete_sessions("public", ["a"], CAUSE)
+        page = await store.read_endings("public", place, 10)
+        assert [ending.handle for ending in page.endings] == ["a"]
+        await store.delete_sessions("public", ["b"], CAUSE)
+        page = await store.read_endings("public", page.place, 10)
+        assert [ending.handle for ending in page.endings] == ["b"]
+
     @pytest.mark.parametrize("kind", ["revoked", "sign_in", "theft"])
     @scenario
     async def test_an_ending_says_whose_session_it_was_why_and_when(self, store: AsyncSessionStore, kind: Any) -> None:
