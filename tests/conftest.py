@@ -1,15 +1,18 @@
 """Fixtures that every folder of tests may ask for. Each server starts when first asked for."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tallystick import Config
+import tallystick.config
+import tallystick.verified_tokens
 from tests.mariadb_servers import make_mariadb_database, run_mariadb
 from tests.redis_servers import run_redis, run_redis_cluster
 from tests.servers import find_chromium, make_database, run_postgres
+from tests.token_cache.sitecustomize import MODE, compare, turn_off
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",  # needed as root; the pages are our own
@@ -27,14 +30,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-token-cache",
         action="store_true",
-        help="Sessions remember no verified access token unless a test asks for it: all results must be the same.",
+        help="Sessions remember no verified access token unless a test asks for it, in the programs that tests start "
+        "too. Without this option each remembered token is verified again, and both answers must be the same.",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--no-token-cache"):
-        # The default of the setting, as no test should have to know of it.
-        Config.__init__.__kwdefaults__["verified_token_cache"] = 0
+    is_off = config.getoption("--no-token-cache")
+    if is_off:
+        turn_off(tallystick.config)
+    else:
+        compare(tallystick.verified_tokens)
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent / "token_cache")
+    os.environ[MODE] = "off" if is_off else "compared"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,16 +1,25 @@
 """The fixtures that start something real, each shown to work."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
+from tallystick import Config, verified_tokens
+from tallystick.protocol.access_token import UnknownKey
+from tallystick.protocol.keyring import empty_keyring
+from tallystick.verified_tokens import TokenCache, VerifiedTokens
 from tests.mariadb_servers import connect
 from tests.servers import make_database, missing
+from tests.token_cache.sitecustomize import DifferentAnswer, compare
+from tests.unit.workshop import SCHEDULE
 
 
 class Greeter(BaseHTTPRequestHandler):
@@ -102,3 +111,31 @@ def test_mariadb_answers(mariadb_database):
         version, database = cursor.fetchone()
     assert "MariaDB" in version
     assert mariadb_database.endswith(f"/{database}")
+
+
+PROGRAM = """
+from tallystick import Config, verified_tokens
+from tallystick.protocol.access_token import UnknownKey
+from tallystick.protocol.keyring import empty_keyring
+from tallystick.verified_tokens import TokenCache, VerifiedTokens
+from tallystick.verified_tokens import TokenCache
+
+print(Config().verified_token_cache, TokenCache.open.__name__)
+"""
+
+
+def test_the_tests_and_what_they_start_remember_no_token_or_compare_what_they_remember(pytestconfig):
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
+    expected = ["0", "open"] if pytestconfig.getoption("--no-token-cache") else ["10000", "open_both_ways"]
+    assert done.stdout.split() == expected
+    assert [str(Config().verified_token_cache), TokenCache.open.__name__] == expected
+
+
+def test_a_cache_that_answers_other_than_a_verification_is_noticed():
+    class Mistaken(VerifiedTokens):
+        def _open_anew(self, text, secrets, now):
+            return UnknownKey("k1")
+
+    compare(SimpleNamespace(**vars(verified_tokens) | {"TokenCache": Mistaken}))
+    with pytest.raises(DifferentAnswer):
+        Mistaken(empty_keyring(SCHEDULE, "EdDSA"), 10).open("no token", [], 0)

@@ -15,9 +15,12 @@ from typing import Any
 import httpx
 
 from tests.servers import pick_free_port
+from tests.token_cache.sitecustomize import MODE
 
 PROGRAM = Path(sys.executable).with_name("tallystick")
 SECRET = "tests-only-" * 4
+INHERITED = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", MODE) if name in os.environ}
+"""And nothing else, so that no setting of the one who runs the tests gets in."""
 START_SECONDS = 30
 STOP_SECONDS = 30
 
@@ -139,7 +142,7 @@ def launch(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={"PATH": os.environ["PATH"], "TALLYSTICK_SECRET": SECRET, **environment},
+            env={**INHERITED, "TALLYSTICK_SECRET": SECRET, **environment},
             start_new_session=True,
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 
 from tests.redis_servers import empty_redis
-from tests.service.operating import PROGRAM, SECRET, run_service
+from tests.service.operating import INHERITED, PROGRAM, SECRET, run_service
 
 
 def test_a_core_moves_its_sessions_and_tenants_and_nobody_is_signed_out(
@@ -32,7 +32,7 @@ def test_a_core_moves_its_sessions_and_tenants_and_nobody_is_signed_out(
         # As the operator would in another window, with what the environment says.
         moved = subprocess.run(
             [PROGRAM, "move"],
-            env={"TALLYSTICK_URL": new, "TALLYSTICK_MOVING_FROM": old, "TALLYSTICK_SECRET": SECRET},
+            env={**INHERITED, "TALLYSTICK_URL": new, "TALLYSTICK_MOVING_FROM": old, "TALLYSTICK_SECRET": SECRET},
             capture_output=True,
             text=True,
             timeout=60,

@@ -29,7 +29,8 @@ NOT_LOADED = [
 
 def run_python(code: str) -> str:
     # A process that is measured by coverage loads sqlite3 for that.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    unwanted = ("COVERAGE_", "PYTHONPATH")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, env=environment
     )

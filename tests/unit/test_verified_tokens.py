@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from tallystick import GeneralError, Sessions, TryRefreshToken, Unauthorised
+from tallystick import GeneralError, Sessions, TryRefreshToken, Unauthorised, verified_tokens
 from tallystick.protocol.access_token import AccessToken, mint_access_token
 from tallystick.protocol.encoding import encode_base64url
 from tallystick.protocol.keyring import empty_keyring
@@ -24,13 +24,13 @@ class Counter:
 
     def __init__(self, monkeypatch):
         self.count = 0
-        verify = VerifiedTokens.open.__globals__["open_access_token"]
+        verify = verified_tokens.open_access_token
 
         def counting(*args):
             self.count += 1
             return verify(*args)
 
-        monkeypatch.setitem(VerifiedTokens.open.__globals__, "open_access_token", counting)
+        monkeypatch.setattr(verified_tokens, "open_access_token", counting)
 
 
 @pytest.fixture
