@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup system assets sdks demo lint ruff mypy pyright imports check test prove format bench bench-service bench-revocation scale clean
+.PHONY: help setup system assets sdks demo lint ruff mypy pyright imports check test uncached model-suite \
+	browser-suite prove format bench bench-service bench-revocation scale clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -80,6 +81,7 @@ PYTEST := -m pytest --dist worksteal -m "not browser"
 # These reach all of the pure layers. Coverage nearly doubles what they cost, so the others go without.
 COVERING := tests/unit tests/integrations tests/remote
 # The others wait a good deal, for processes that start, die and come back: so three workers.
+# Every verification in all of them is done with and without the cache of verified tokens, and compared.
 
 test: setup system ## Everything that CI runs, with coverage of the pure layers
 	@$(MAKE) --no-print-directory --jobs --output-sync assets $(CHECKS)
@@ -87,10 +89,20 @@ test: setup system ## Everything that CI runs, with coverage of the pure layers
 	$(BIN)/coverage run $(PYTEST) -n 2 $(COVERING)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-	$(BIN)/python $(PYTEST) -n 3 $(COVERING:%=--ignore=%) --ignore=tests/model
 	$(BIN)/python $(PYTEST) -n 2 --no-token-cache tests/unit tests/integrations
-	$(BIN)/python $(PYTEST) -n 2 tests/model
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python $(PYTEST) -n 3 $(COVERING:%=--ignore=%) --ignore=tests/model
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line model-suite browser-suite
+
+uncached: setup system assets ## Every test with no access token remembered (some 15 minutes)
+	$(BIN)/python $(PYTEST) -n 3 --no-token-cache --ignore=tests/model
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line WITHOUT=--no-token-cache model-suite browser-suite
+
+# The browser's tests wait for tokens to run out, the model's do not: so both at once.
+model-suite:
+	$(BIN)/python $(PYTEST) -n 1 $(WITHOUT) tests/model
+
+browser-suite:
+	$(BIN)/python -m pytest -m browser $(WITHOUT)
 
 format: setup ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix-only --quiet .
