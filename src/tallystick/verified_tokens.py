@@ -19,8 +19,9 @@ from tallystick.protocol.derivation import DerivedKeys
 from tallystick.protocol.keyring import Keyring
 from tallystick.types import Json
 
-MAX_CHARACTERS: Final = 8_000_000
-"""Of all remembered texts together. With what was read from them it is about three times as many bytes."""
+CHARACTERS_EACH: Final = 800
+"""Of a remembered text, on the average of all: longer ones are fewer. With what was read from it, it is about three times
+as many bytes."""
 
 _NEVER: Final = 2**63
 _TAIL: Final = 32
@@ -39,6 +40,7 @@ class TokenCache(ABC):
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._half = max(1, capacity // 2)
+        self._half_characters = capacity * CHARACTERS_EACH // 2
         self._retirement = self._next_retirement(0)
         self._newer: dict[str, tuple[str, AccessToken]] = {}
         self._older: dict[str, tuple[str, AccessToken]] = {}
@@ -66,7 +68,7 @@ class TokenCache(ABC):
         return opened
 
     def _keep(self, tail: str, entry: tuple[str, AccessToken]) -> None:
-        if len(self._newer) >= self._half or self._characters * 2 >= MAX_CHARACTERS:
+        if len(self._newer) >= self._half or self._characters >= self._half_characters:
             self._older, self._newer, self._characters = self._newer, {}, 0
         self._newer[tail] = entry
         self._characters += len(entry[0])

@@ -12,7 +12,7 @@ from tallystick.protocol.access_token import AccessToken, mint_access_token
 from tallystick.protocol.encoding import encode_base64url
 from tallystick.protocol.keyring import empty_keyring
 from tallystick.testing import START
-from tallystick.verified_tokens import MAX_CHARACTERS, VerifiedTokens, copy_json
+from tallystick.verified_tokens import CHARACTERS_EACH, VerifiedTokens, copy_json
 from tests.unit.workshop import DAY, FORMER, SCHEDULE, SECRET, keys_of, make_row, open_rows
 
 RING = empty_keyring(SCHEDULE, "EdDSA")
@@ -187,11 +187,18 @@ def test_it_is_bounded_in_entries():
     assert 50 <= len(verified) <= 100
 
 
-def test_it_is_bounded_in_size():
-    verified = VerifiedTokens(RING, 1_000_000)
-    fill(verified, tokens(20_000, 4000))
+@pytest.mark.parametrize("capacity", [1000, 10_000])
+def test_it_is_bounded_in_size_by_what_it_may_hold(capacity):
+    verified = VerifiedTokens(RING, capacity)
+    fill(verified, tokens(2 * capacity, 4000))
     kept = sum(len(text) for half in (verified._newer, verified._older) for text, _ in half.values())
-    assert MAX_CHARACTERS / 3 < kept <= MAX_CHARACTERS + 10_000
+    assert capacity * CHARACTERS_EACH / 3 < kept <= capacity * CHARACTERS_EACH + 10_000
+
+
+def test_a_larger_one_holds_more_tokens_of_the_usual_length():
+    verified = VerifiedTokens(RING, 50_000)
+    fill(verified, tokens(40_000, 700))
+    assert len(verified) == 40_000
 
 
 @pytest.mark.parametrize("capacity", [1, 2, 3])
