@@ -28,6 +28,7 @@ EndHandler: TypeAlias = Callable[["Ending"], object]
 WAITING_AT_MOST: Final = 100_000
 """How many endings wait for a handler that is slow; beyond that the oldest are not told."""
 
+_FAILED: Final = "on_session_end failed for session %s"
 _logger = getLogger("tallystick")
 
 
@@ -79,7 +80,10 @@ class EndTeller:
             try:
                 self._handler(ending)
             except Exception:
-                _logger.exception("on_session_end failed for session %s", ending.handle)
+                _logger.exception(_FAILED, ending.handle)
+            except BaseException:
+                self._break_off()
+                raise
 
     async def _tell_all_async(self) -> None:
         while (ending := self._next()) is not None:
@@ -88,7 +92,16 @@ class EndTeller:
                 if isawaitable(outcome):
                     await outcome
             except Exception:
-                _logger.exception("on_session_end failed for session %s", ending.handle)
+                _logger.exception(_FAILED, ending.handle)
+            except BaseException:
+                self._break_off()
+                raise
+
+    def _break_off(self) -> None:
+        """The thread or the task ends here, as the handler wants it or the event loop is left: the next ending has
+        another one told."""
+        with self._lock:
+            self._teller = None
 
 
 def follow_endings(feed: Feed | None, handler: EndHandler | None, *, may_be_async: bool) -> None:

@@ -1,5 +1,6 @@
 """The feed of endings through both facades: who hears, how soon, and what silence does."""
 
+import asyncio
 import logging
 import os
 import re
@@ -266,6 +267,48 @@ def test_an_app_s_own_module_called_uwsgi_is_not_taken_for_the_server(made, monk
     assert sessions.feed.state.is_fresh
 
 
+def end_of(handle):
+    return Ending(handle, "ada", "public", "revoked", 0, 0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_handler_that_leaves_its_thread_is_called_for_the_next_ending_all_the_same():
+    told, threads = [], []
+
+    def handler(ending):
+        told.append(ending.handle)
+        threads.append(threading.current_thread())
+        raise SystemExit
+
+    teller = EndTeller(handler, may_be_async=False)
+    for handle in ("first", "second"):
+        teller.tell(end_of(handle))
+        deadline = time.monotonic() + PATIENCE
+        while handle not in told or threads[-1].is_alive():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_handler_whose_event_loop_was_left_is_called_in_the_next_one():
+    told = []
+
+    async def handler(ending):
+        told.append(ending.handle)
+        if ending.handle == "first":
+            await asyncio.sleep(PATIENCE)
+
+    teller = EndTeller(handler, may_be_async=True)
+
+    async def tell(handle):
+        teller.tell(end_of(handle))
+        async with asyncio.timeout(PATIENCE):
+            while handle not in told:
+                await asyncio.sleep(0)
+
+    asyncio.run(tell("first"))
+    asyncio.run(tell("second"))
+
+
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12: that is the point
 def test_a_fork_of_a_process_that_is_telling_tells_by_itself():
     reader, writer = os.pipe()
@@ -280,12 +323,12 @@ def test_a_fork_of_a_process_that_is_telling_tells_by_itself():
             told.set()
 
     teller = EndTeller(handler, may_be_async=False)
-    teller.tell(Ending("first", "ada", "public", "revoked", 0, 0))
+    teller.tell(end_of("first"))
     assert first_is_told.wait(PATIENCE)
     child = os.fork()
     if child == 0:
         try:
-            teller.tell(Ending("second", "ada", "public", "revoked", 0, 0))
+            teller.tell(end_of("second"))
             told.wait(PATIENCE)
         finally:
             os._exit(0)
