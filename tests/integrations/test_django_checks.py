@@ -10,6 +10,7 @@ from django.test.utils import override_settings
 
 from tallystick.edges import SECRET_VARIABLE
 from tallystick.integrations.django import SessionMiddleware
+from tallystick.integrations.django.settings import split
 from tests.integrations.apps.django_project import OURS, set_up
 from tests.integrations.plan import SECRET
 
@@ -48,6 +49,20 @@ def test_without_the_dict_it_is_said_what_to_write(given: Any):
     [message] = check(TALLYSTICK=given)
     assert message.id == "tallystick.E001"
     assert 'TALLYSTICK = {"URL": ' in str(message.hint)
+
+
+def test_every_argument_of_the_facades_is_a_setting():
+    arguments, unknown = split({"URL": "new", "MOVING_FROM": "old", "ON_SESSION_END": print, "GRACE": 1})
+    assert arguments == {"url": "new", "moving_from": "old", "on_session_end": print, "grace": 1}
+    assert unknown == []
+
+
+def test_where_sessions_are_moving_the_secret_has_to_be_said(tmp_path: Path):
+    settings = {"URL": f"sqlite:///{tmp_path}/new.db", "MOVING_FROM": f"sqlite:///{tmp_path}/old.db"}
+    [message] = check(TALLYSTICK=settings)
+    assert "pass secret=" in str(message.msg)
+    assert check(TALLYSTICK={**settings, "SECRET": SECRET}) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_unknown_name_is_said_with_what_was_meant():

@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
+from inspect import Parameter, signature
 from typing import Any, Final, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from tallystick.config import Config
+from tallystick.sessions import Sessions
 
 NAME: Final = "TALLYSTICK"
-FACADE_NAMES: Final = (
-    "url",
-    "secret",
-    "migrate",
-    "clock",
-    "entropy",
-    "on_token_theft",
-    "on_session_end",
-    "claim_validators",
-    "api_key",
+FACADE_NAMES: Final = tuple(
+    name for name, parameter in signature(Sessions).parameters.items() if parameter.kind is not Parameter.VAR_KEYWORD
 )
 _NAMES: Final = (*FACADE_NAMES, *(field.name for field in fields(Config)))
 
