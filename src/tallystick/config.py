@@ -287,8 +287,7 @@ class Config:
             raise _refused("feed_interval", interval, "a datetime.timedelta from 10 milliseconds to 1 minute")
         if not isinstance(lease, timedelta) or not 2 * interval <= lease <= timedelta(hours=1):
             raise _refused("feed_lease", lease, f"a datetime.timedelta from {2 * interval} (two looks) to 1 hour")
-        if self.on_feed_silence not in get_args(FeedSilence):
-            raise _refused("on_feed_silence", self.on_feed_silence, "'check_store', 'refuse' or 'accept'")
+        check_silence(self.on_feed_silence)
 
     def _check_choices(self) -> None:
         if not isinstance(self.app_id, str) or not _APP_ID.fullmatch(self.app_id):
@@ -440,6 +439,13 @@ def check_age(name: str, value: object) -> int:
     if not isinstance(value, timedelta) or value < timedelta(0):
         raise _refused(name, value, "a datetime.timedelta of 0 or more")
     return milliseconds(value)
+
+
+def check_silence(value: FeedSilence) -> FeedSilence:
+    """What to do about a silent feed. Raises :class:`GeneralError` (``bad_config``)."""
+    if value not in get_args(FeedSilence):
+        raise _refused("on_feed_silence", value, "'check_store', 'refuse' or 'accept'")
+    return value
 
 
 def _refused(name: str, value: object, accepted: str) -> GeneralError:

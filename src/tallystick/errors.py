@@ -99,7 +99,8 @@ class BadInput(GeneralError, ValueError):
     """The app passed something that a session cannot hold. Nothing was changed.
 
     Reasons: ``bad_user_id``, ``bad_tenant_id``, ``not_json``, ``not_an_object``, ``reserved_claim``,
-    ``too_large``, ``bad_handle``, ``bad_client``, ``bad_limit``, ``bad_claim``, ``bad_claim_value``.
+    ``too_large``, ``bad_handle``, ``bad_client``, ``bad_limit``, ``bad_claim``, ``bad_claim_value``; with a remote core
+    also ``bad_anti_csrf`` and ``unknown_tenant``.
     """
 
     http_status = 400

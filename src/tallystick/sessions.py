@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from tallystick import claiming
 from tallystick.calls import Flow, run, settle
 from tallystick.claiming import choose_verify_alone
-from tallystick.config import PUBLIC, Config, FeedSilence, Settings
+from tallystick.config import PUBLIC, Config, FeedSilence, Settings, check_silence
 from tallystick.edges import DEFAULT_URL, Secret, find_place, open_feed, open_place, report
 from tallystick.errors import SessionError, TokenTheftDetected
 from tallystick.feeds import SyncFeed
@@ -166,6 +166,8 @@ class Sessions:
         Raises :class:`TryRefreshToken` where the token is missing, expired or not good, or the anti-CSRF check fails;
         :class:`Unauthorised` where there is no such session; :class:`InvalidClaims` where its claims do not do.
         """
+        if on_feed_silence is not None:
+            check_silence(on_feed_silence)
         if not (check_database or override_global_claim_validators):
             found = self.verify_alone(access_token, anti_csrf_token, id_refresh_token, do_anti_csrf_check)
             if found is not None:
@@ -331,8 +333,9 @@ class Sessions:
         return self._run(self._flows.jwks(self._deployment))
 
     def purge_expired(self) -> int:
-        """Delete expired sessions and retired signing keys; how many sessions there were. Run it now and then: what has
-        expired is refused in any case, and only takes up room."""
+        """Delete expired sessions, retired signing keys, theft events older than ``theft_retention`` and endings that
+        nobody needs any more; how many sessions there were. Run it now and then: what has expired is refused in any
+        case, and only takes up room."""
         return self._run(self._flows.purge(self._deployment))
 
     @property

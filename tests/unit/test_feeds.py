@@ -154,6 +154,14 @@ def test_or_everything_is_refused_or_accepted_globally_or_at_one_place(made, sto
         sessions.get_session(token, on_feed_silence="check_store")
 
 
+def test_a_word_that_is_none_is_refused_also_while_nothing_is_silent(made):
+    sessions = made()
+    token = sessions.create_new_session("ada").access_token.token
+    with pytest.raises(GeneralError, match="'acept', but must be 'check_store', 'refuse' or 'accept'") as refused:
+        sessions.get_session(token, on_feed_silence="acept")
+    assert refused.value.reason == "bad_config"
+
+
 def test_the_app_is_told_of_each_end_in_order_and_of_none_that_was_before(facades, made):
     told = []
 
