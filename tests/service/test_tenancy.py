@@ -229,6 +229,22 @@ async def test_an_app_whose_configuration_no_secret_opens_keeps_no_other_from_it
     assert gone == {"status": "OK", "didExist": True}
 
 
+async def test_a_purge_seals_anew_what_a_former_secret_has_sealed_so_that_it_can_be_dropped():
+    former, newest = "the-former-secret-that-is-long-enough", "the-newest-secret-that-is-long-enough"
+    before = Core(secret=former)
+    await make_app(before, "app1", access_token_validity=1234)
+    await make_tenant(before, prefix="/appid-app1")
+    during = Core(store=before.store, clock=before.clock, secret=[newest, former])
+    await make_app(during, "app2")
+    rows = await during.store.list_tenants(None)
+    await during.app.purge()
+    sealed_anew = [row.app_id for row, now in zip(rows, await during.store.list_tenants(None), strict=True) if row != now]
+    assert sealed_anew == ["app1", "app1"]
+    after = Core(store=before.store, clock=before.clock, secret=newest)
+    created = await after.create(prefix="/appid-app1/t1")
+    assert created["accessToken"]["expiry"] - created["accessToken"]["createdTime"] == 1_234_000
+
+
 async def test_a_tenants_sessions_go_with_it(core):
     await make_tenant(core)
     kept, lost = await core.create(), await core.create(prefix="/t1")

@@ -12,7 +12,8 @@ import asyncio
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import msgspec
@@ -223,14 +224,19 @@ class Registry:
         plain = msgspec.json.encode(config)
         return nonce + AESGCM(self._secrets()[0]).encrypt(nonce, plain, _bound_to(app_id, tenant_id))
 
+    async def seal_again(self) -> None:
+        """Seal under the newest secret what a former one has sealed, so that that can be dropped some day."""
+        newest = self._secrets()[:1]
+        for row in await self.list(None):
+            plain = None if _open(row, newest) is not None else _open(row, self._secrets())
+            if plain is not None:
+                sealed = self.seal(row.app_id, row.tenant_id, _decode_config(plain))
+                await self.keep(replace(row, sealed=sealed), row)
+
     def unseal(self, row: TenantRow) -> TenantConfig:
         """The configuration in a row. Raises :class:`GeneralError` (``wrong_secret``) where no secret opens it."""
-        nonce, ciphertext = row.sealed[:WRAP_NONCE_BYTES], row.sealed[WRAP_NONCE_BYTES:]
-        for key in self._secrets():
-            try:
-                plain = AESGCM(key).decrypt(nonce, ciphertext, _bound_to(row.app_id, row.tenant_id))
-            except (InvalidTag, ValueError):
-                continue
+        plain = _open(row, self._secrets())
+        if plain is not None:
             return _decode_config(plain)
         raise GeneralError(
             f"the configuration of app {row.app_id}, tenant {row.tenant_id} does not open with this secret: "
@@ -262,6 +268,14 @@ class Registry:
             raise
         except Exception as error:
             raise GeneralError(f"the tenant store failed: {type(error).__name__}", reason="store_failed") from error
+
+
+def _open(row: TenantRow, secrets: Sequence[bytes]) -> bytes | None:
+    nonce, ciphertext = row.sealed[:WRAP_NONCE_BYTES], row.sealed[WRAP_NONCE_BYTES:]
+    for key in secrets:
+        with suppress(InvalidTag, ValueError):
+            return AESGCM(key).decrypt(nonce, ciphertext, _bound_to(row.app_id, row.tenant_id))
+    return None
 
 
 def _bound_to(app_id: str, tenant_id: str) -> bytes:
