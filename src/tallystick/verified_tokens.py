@@ -20,8 +20,8 @@ from tallystick.protocol.keyring import Keyring
 from tallystick.types import Json
 
 CHARACTERS_EACH: Final = 800
-"""Of a remembered text, on the average of all: longer ones are fewer. With what was read from it, it is about three times
-as many bytes."""
+"""Of a remembered text, on the average of all: longer ones are fewer. With what was read from it, it is about three
+times as many bytes."""
 
 _NEVER: Final = 2**63
 _TAIL: Final = 32

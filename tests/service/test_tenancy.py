@@ -238,7 +238,9 @@ async def test_a_purge_seals_anew_what_a_former_secret_has_sealed_so_that_it_can
     await make_app(during, "app2")
     rows = await during.store.list_tenants(None)
     await during.app.purge()
-    sealed_anew = [row.app_id for row, now in zip(rows, await during.store.list_tenants(None), strict=True) if row != now]
+    sealed_anew = [
+        row.app_id for row, now in zip(rows, await during.store.list_tenants(None), strict=True) if row != now
+    ]
     assert sealed_anew == ["app1", "app1"]
     after = Core(store=before.store, clock=before.clock, secret=newest)
     created = await after.create(prefix="/appid-app1/t1")

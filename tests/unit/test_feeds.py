@@ -298,21 +298,19 @@ def test_a_handler_that_leaves_its_thread_is_called_for_the_next_ending_all_the_
 
 
 def test_a_handler_whose_event_loop_was_left_is_called_in_the_next_one():
-    told = []
-
     async def handler(ending):
-        told.append(ending.handle)
-        if ending.handle == "first":
-            await asyncio.sleep(PATIENCE)
+        told.set_result(ending.handle)
+        await asyncio.sleep(PATIENCE)
 
     teller = EndTeller(handler, may_be_async=True)
 
     async def tell(handle):
+        nonlocal told
+        told = asyncio.get_running_loop().create_future()
         teller.tell(end_of(handle))
-        async with asyncio.timeout(PATIENCE):
-            while handle not in told:
-                await asyncio.sleep(0)
+        assert await asyncio.wait_for(told, PATIENCE) == handle
 
+    told = None
     asyncio.run(tell("first"))
     asyncio.run(tell("second"))
 

@@ -91,8 +91,8 @@ class CoreApp:
         await self._store.close()
 
     async def purge(self) -> int:
-        """Delete what is over, in all apps, and seal anew what a former secret has sealed; how many sessions there were.
-        It does no harm to do it twice at once."""
+        """Delete what is over, in all apps, and seal anew what a former secret has sealed; how many sessions there
+        were. It does no harm to do it twice at once."""
         await self._registry.seal_again()
         apps = [self._registry.public, *await self._registry.all_apps()]
         return sum([await run_async(flows.purge(app.deployment), self._store) for app in apps])
