@@ -4,7 +4,6 @@ differ."""
 from __future__ import annotations
 
 import hmac
-import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from tallystick.protocol.token_versions import (
     open_any_access_token,
 )
 from tallystick.service.answers import Refusal, wrong_key
+from tallystick.service.patterns import matches
 from tallystick.service.predecessor import Predecessor
 from tallystick.service.settings import CoreSettings, config_for
 from tallystick.service.versions import Cdi, Negotiation
@@ -208,7 +208,7 @@ def may_call_from(settings: CoreSettings, client: tuple[str, int] | None) -> boo
     if allow is None and deny is None:
         return True
     address = client[0] if client else ""
-    return (not allow or bool(re.fullmatch(allow, address))) and not (deny and re.fullmatch(deny, address))
+    return (not allow or matches(allow, address)) and not (deny and matches(deny, address))
 
 
 def check_anti_csrf_strictly(token: AccessToken, presented: str | None) -> None:
