@@ -22,10 +22,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -43,6 +44,8 @@ from tests.servers import run_postgres
 
 WORKERS, BROWSERS, TABS = 2, 24, 2
 ANSWER_SECONDS = 1.5
+PATIENCE_SECONDS = 120
+"""For how much longer than it is told to a storm may rage on a slow machine."""
 BEAT_SECONDS = 0.25
 """All tabs act in step, so that those of one browser act at the same moment."""
 ROOT = Path(__file__).parents[2]
@@ -218,10 +221,17 @@ class Storm:
         reply = self.insist(dice, create=user)
         return Jar(user, reply["handle"], reply["access"], reply["refresh"])
 
-    def killer(self, until: float, tell: Callable[[str], None]) -> None:
+    def is_enough(self, least: Mapping[str, int]) -> bool:
+        return all(self.seen[what] >= count for what, count in least.items())
+
+    def killer(self, until: float, tell: Callable[[str], None], least: Mapping[str, int]) -> None:
         restarts = [0.3, 0.6] if self.server else []
         begun = time.monotonic()
-        while time.monotonic() < until and not self.is_over.is_set():
+        patience = until + PATIENCE_SECONDS
+        while not self.is_over.is_set():
+            now = time.monotonic()
+            if now > patience or (now > until and not restarts and self.is_enough(least)):
+                break
             time.sleep(self.dice.uniform(0.02, 0.5))
             worker = self.dice.choice(self.workers)
             worker.kill()
@@ -237,7 +247,7 @@ class Storm:
 
     # The whole of it
 
-    def run(self, seconds: float, tell: Callable[[str], None]) -> None:
+    def run(self, seconds: float, tell: Callable[[str], None], least: Mapping[str, int]) -> None:
         jars = [self.sign_in(f"user-{number}", self.dice) for number in range(BROWSERS)]
         lives: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
             (self.tab, (jar, random.Random(self.dice.random())))  # noqa: S311
@@ -250,7 +260,7 @@ class Storm:
         for thread in threads:
             thread.start()
         try:
-            self.killer(time.monotonic() + seconds, tell)
+            self.killer(time.monotonic() + seconds, tell, least)
         finally:
             self.is_over.set()
             for thread in threads:
@@ -334,11 +344,18 @@ def database(kind: str, folder: Path) -> Iterator[tuple[str, DatabaseServer | No
             yield server.url, server
 
 
-def run_storm(kind: str, seconds: float, seed: int, folder: Path, tell: Callable[[str], None]) -> Storm:
-    """Let it rage for so long, and check what is left."""
+def run_storm(
+    kind: str,
+    seconds: float,
+    seed: int,
+    folder: Path,
+    tell: Callable[[str], None],
+    least: Mapping[str, int] = MappingProxyType({}),
+) -> Storm:
+    """Let it rage for so long, or on a slow machine until it has seen ``least``, and check what is left."""
     with database(kind, folder) as (url, server):
         storm = Storm(url, seed, server)
-        storm.run(seconds, tell)
+        storm.run(seconds, tell, least)
         return storm
 
 
