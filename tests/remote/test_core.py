@@ -1,5 +1,6 @@
 """What is different with a core: keys, themes of the interface that it has no words for, and errors."""
 
+import asyncio
 import json
 import logging
 from datetime import timedelta
@@ -328,6 +329,21 @@ def test_a_key_that_is_withdrawn_verifies_nothing_any_more(facades, scripted, cl
         return False
 
     wait_for(is_refused)
+
+
+# Event loops
+
+
+def test_one_facade_serves_event_loops_one_after_another_and_keeps_nothing_of_them(board, clock):
+    sessions = AsyncSessions(board.add(clock), clock=clock)
+
+    async def sign_in_and_count() -> int:
+        await sessions.create_new_session("u")
+        return len(await sessions.get_all_session_handles_for_user("u"))
+
+    assert [asyncio.run(sign_in_and_count()) for _ in range(3)] == [1, 2, 3]
+    assert not sessions._store._lines
+    assert not sessions._store._closers
 
 
 # What answers otherwise

@@ -11,7 +11,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock
@@ -217,11 +217,12 @@ def _sleep(seconds: float) -> Outcome:
 
 
 class AsyncHttpCore(Settings):
-    """The same for asynchronous code."""
+    """The same for asynchronous code. It serves any number of event loops, each with connections of its own."""
 
     def __init__(self, urls: str, *, app_id: str, api_key: str | None, seconds: float) -> None:
         super().__init__(urls, app_id=app_id, api_key=api_key, seconds=seconds)
-        self._line: _Line[httpx.AsyncHTTPTransport] | None = None
+        self._lines = dict[asyncio.AbstractEventLoop, _Line[httpx.AsyncHTTPTransport]]()
+        self._closers = dict[asyncio.AbstractEventLoop, AsyncGenerator[None]]()
         self._shared: dict[CoreRequest, asyncio.Task[CoreAnswer]] = {}
 
     async def send(self, request: CoreRequest) -> CoreAnswer:
@@ -259,9 +260,20 @@ class AsyncHttpCore(Settings):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        line, self._line = self._line, None
-        if line is not None and line.process == os.getpid():
-            await line.transport.aclose()
+        closer = self._closers.get(loop)
+        if closer is not None:
+            await closer.aclose()
+
+    async def _close_with_loop(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None]:
+        """An event loop that ends closes its asynchronous generators first: the last moment in which connections that
+        belong to it can be closed."""
+        try:
+            yield
+        finally:
+            del self._closers[loop]
+            line = self._lines.pop(loop)
+            if line.process == os.getpid():
+                await line.transport.aclose()
 
     def _forget(self, request: CoreRequest, done: asyncio.Task[CoreAnswer]) -> None:
         if self._shared.get(request) is done:
@@ -273,7 +285,8 @@ class AsyncHttpCore(Settings):
         body = _Body(step.seconds)
         try:
             async with asyncio.timeout(step.seconds):
-                response = await self._transport().handle_async_request(self.make(request, step))
+                transport = await self._transport()
+                response = await transport.handle_async_request(self.make(request, step))
                 try:
                     parts: AsyncIterator[bytes] = response.aiter_raw()
                     async for part in parts:
@@ -284,8 +297,12 @@ class AsyncHttpCore(Settings):
             return _failed(error)
         return _answered(response, bytes(body))
 
-    def _transport(self) -> httpx.AsyncHTTPTransport:
-        line = self._line
+    async def _transport(self) -> httpx.AsyncHTTPTransport:
+        loop = asyncio.get_running_loop()
+        line = self._lines.get(loop)
         if line is None or line.process != os.getpid():
-            line = self._line = _Line(httpx.AsyncHTTPTransport(**self.options()))
+            line = self._lines[loop] = _Line(httpx.AsyncHTTPTransport(**self.options()))
+        if loop not in self._closers:
+            self._closers[loop] = self._close_with_loop(loop)
+            await anext(self._closers[loop])
         return line.transport
