@@ -50,6 +50,10 @@ def server(url):
         "redis://:hush@host/0?socket_timeout=hush",
         "redis+sentinel://:hush@host:26379",
         "redis+sentinel://:hush@host:port/service",
+        "redis://:1/hush@host:6379/0",
+        "redis+cluster://:1/hush@host:6379",
+        "redis+cluster://:1#hush@host:6379",
+        "redis+cluster://:1?hush@host:6379",
     ],
 )
 def test_a_url_that_is_not_good_is_refused_and_not_quoted(url):

@@ -75,10 +75,17 @@ def check_url(url: str) -> None:
     at once."""
     _load_library(is_async=True)
     match = _URL.fullmatch(url)
-    if match is None:
+    if match is None or not _has_plain_place(url):
         raise _bad_url()
     if match[2] != "+cluster":
         make_client(url, is_async=True)
+
+
+def _has_plain_place(url: str) -> bool:
+    """Whether user and password end where the parts of a URL say so: with a / or # in it that was not written as %XX, a
+    piece of a password would be taken for a host or a path, be asked for and be shown."""
+    parts = urlsplit(url)
+    return "@" not in parts.path + parts.fragment + ("" if "@" in parts.netloc else parts.query)
 
 
 def list_clients(client: Any) -> list[Any]:  # noqa: ANN401
