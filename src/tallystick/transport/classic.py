@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tallystick.transport.changes import ANTI_CSRF, Changes
-from tallystick.transport.cookies import ID_REFRESH_COOKIE
+from tallystick.transport.cookies import ID_REFRESH_COOKIE, end_of_cookie
 from tallystick.transport.policy import Policy
 from tallystick.types import CookieTokenInfo, CreatedSession
 
@@ -17,8 +17,8 @@ def attach_created(created: CreatedSession, policy: Policy) -> Changes:
     refresh, marker = created.refresh_token, created.id_refresh_token
     access_path = created.access_token.cookie_path
     cookies = (
-        policy.make_cookie(policy.config.refresh_cookie, refresh.token, refresh.cookie_path, refresh.expiry),
-        policy.make_cookie(ID_REFRESH_COOKIE, marker.token, access_path, marker.expiry),
+        policy.make_cookie(policy.config.refresh_cookie, refresh.token, refresh.cookie_path, end_of_cookie(refresh)),
+        policy.make_cookie(ID_REFRESH_COOKIE, marker.token, access_path, end_of_cookie(marker)),
     )
     headers: tuple[tuple[str, str | None], ...] = ((ID_REFRESH_HEADER, f"{marker.token};{marker.expiry}"),)
     if created.anti_csrf_token is not None:
@@ -28,7 +28,8 @@ def attach_created(created: CreatedSession, policy: Policy) -> Changes:
 
 def attach_access_token(token: CookieTokenInfo, policy: Policy) -> Changes:
     """A new access token, in a cookie that goes when the token does; nothing in a header tells of it."""
-    return Changes((policy.make_cookie(policy.config.access_cookie, token.token, token.cookie_path, token.expiry),))
+    ends_at = end_of_cookie(token)
+    return Changes((policy.make_cookie(policy.config.access_cookie, token.token, token.cookie_path, ends_at),))
 
 
 def clear(policy: Policy) -> Changes:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import quote, unquote
 
-from tallystick.config import SameSite
+from tallystick.config import SameSite, milliseconds
+from tallystick.types import CookieTokenInfo, TokenInfo
 
 ID_REFRESH_COOKIE: Final = "sIdRefreshToken"
 """Of interfaces before FDI 1.16: it says that there is a session."""
 
 MAX_COOKIE_HEADER: Final = 64 * 1024
 """A longer Cookie header is not read: no browser sends one (a hundred cookies of full size, RFC 6265bis 5.6)."""
+
+_LONGEST_LIFE: Final = milliseconds(timedelta(days=400))
 
 _EPOCH: Final = "Thu, 01 Jan 1970 00:00:00 GMT"
 
@@ -61,6 +65,12 @@ class Cookie:
         """The header's value."""
         said = (name if value is None else f"{name}={value}" for name, value in self.attributes.items())
         return "; ".join([f"{self.name}={self.coded_value}", *said])
+
+
+def end_of_cookie(token: TokenInfo | CookieTokenInfo) -> int:
+    """When a token's cookie goes, in ms: with the token, or before, as browsers keep none for longer than 400 days
+    (spec/fdi.md P-17)."""
+    return min(token.expiry, token.created_time + _LONGEST_LIFE)
 
 
 def read_cookie(header: str | None, name: str) -> list[str]:

@@ -10,7 +10,7 @@ from tallystick.errors import TryRefreshToken
 from tallystick.protocol.access_token import parse_access_token
 from tallystick.transport import classic
 from tallystick.transport.changes import ACCESS_HEADER, ANTI_CSRF, FRONT_TOKEN, REFRESH_HEADER, Changes
-from tallystick.transport.cookies import ID_REFRESH_COOKIE, read_cookie
+from tallystick.transport.cookies import ID_REFRESH_COOKIE, end_of_cookie, read_cookie
 from tallystick.transport.policy import Policy, name_domain
 from tallystick.transport.request import Request
 from tallystick.types import CookieTokenInfo, CreatedSession
@@ -20,8 +20,6 @@ METHODS: Final[tuple[Method, Method]] = ("cookie", "header")
 
 _ACCESS_COOKIE_LIFE: Final = milliseconds(timedelta(days=365))
 """Not the token's own: an expired token that is present says that there probably is a session (spec/fdi.md 1.2)."""
-_LONGEST_LIFE: Final = milliseconds(timedelta(days=400))
-"""Browsers keep no cookie for longer (P-17)."""
 _BEARER: Final = "Bearer "
 
 
@@ -93,8 +91,8 @@ def attach_created(created: CreatedSession, method: Method, policy: Policy) -> C
     refresh = created.refresh_token
     if method == "header":
         return changes.then(Changes(headers=((REFRESH_HEADER, refresh.token),)))
-    expires_at = min(refresh.expiry, refresh.created_time + _LONGEST_LIFE)
-    cookie = policy.make_cookie(policy.config.refresh_cookie, refresh.token, refresh.cookie_path, expires_at)
+    ends_at = end_of_cookie(refresh)
+    cookie = policy.make_cookie(policy.config.refresh_cookie, refresh.token, refresh.cookie_path, ends_at)
     anti_csrf = created.anti_csrf_token
     headers = () if anti_csrf is None else ((ANTI_CSRF, anti_csrf),)
     return changes.then(Changes((cookie,), headers))
