@@ -115,6 +115,23 @@ def test_a_file_is_not_made_by_looking_for_it(tmp_path, asked):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_in_a_directory_that_there_is_not_is_one_clear_line(tmp_path):
+    answer = run("migrate", f"sqlite:///{tmp_path / 'nowhere' / 'sessions.db'}")
+    assert (answer.exit_code, answer.stderr.strip()) == (1, f"there is no directory {tmp_path / 'nowhere'}")
+
+
+@pytest.mark.parametrize("command", ["copy", "move", "purge", "thefts"])
+def test_what_no_app_is_called_is_a_wrong_use(command, sqlite_url):
+    answer = run(command, sqlite_url, *([sqlite_url] if command in ("copy", "move") else []), "--app", "*")
+    assert answer.exit_code == 2
+    assert "1 to 64 characters" in " ".join(answer.stderr.split())
+
+
+def test_the_help_of_a_command_breaks_no_line_in_its_midst():
+    lines = [line.strip() for line in run("copy", "--help", COLUMNS="80").output.splitlines()]
+    assert "--mirror when it has stopped, which is quick; then start the app with the new" in lines
+
+
 def test_an_asynchronous_apps_url_does_for_migrate(tmp_path):
     answer = run("migrate", f"sqlite+aiosqlite:///{tmp_path / 'sessions.db'}")
     assert (answer.exit_code, answer.stderr) == (0, "")

@@ -59,6 +59,7 @@ app: Final = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,  # among them would be URLs with passwords
+    rich_markup_mode="markdown",  # or the line breaks of docstrings would be the help's
 )
 
 StoreUrl = Annotated[
@@ -73,6 +74,16 @@ StoreUrl = Annotated[
     ),
 ]
 
+
+def _check_app(app_id: str) -> str:
+    """In Redis, a star would be all apps."""
+    try:
+        return Config(app_id=app_id).app_id
+    except GeneralError as error:
+        raise typer.BadParameter(error.message) from error
+
+
+AppId = Annotated[str, typer.Option("--app", callback=_check_app, help="Whose sessions: the setting app_id.")]
 
 FromUrl = Annotated[
     str,
@@ -132,7 +143,7 @@ def migrate(
 def copy(
     from_url: FromUrl,
     to_url: ToUrl,
-    app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
+    app_id: AppId = PUBLIC,
     after: Annotated[
         str | None, typer.Option("--after", metavar="PLACE", help="Go on where an interrupted copy left off.")
     ] = None,
@@ -187,7 +198,7 @@ def copy(
 def move(
     from_url: FromUrl,
     to_url: ToUrl,
-    app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
+    app_id: AppId = PUBLIC,
 ) -> None:
     """Carry over what is left in FROM while the app runs on both, that is with moving_from.
 
@@ -216,7 +227,7 @@ def move(
 @app.command()
 def purge(
     url: StoreUrl = "",
-    app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
+    app_id: AppId = PUBLIC,
     theft_days: Annotated[
         int, typer.Option("--keep-thefts", min=0, metavar="DAYS", help="Delete theft events that are older.")
     ] = Config().theft_retention.days,
@@ -238,7 +249,7 @@ def purge(
 @app.command()
 def thefts(
     url: StoreUrl = "",
-    app_id: Annotated[str, typer.Option("--app", help="Whose sessions.")] = PUBLIC,
+    app_id: AppId = PUBLIC,
     user_id: Annotated[str | None, typer.Option("--user", help="Only this user's.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="How many at the most.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
@@ -346,6 +357,8 @@ def _store(url: str, *, may_create: bool) -> Generator[SessionStore]:
     file = database_file(plain)
     if file is not None and not (may_create or file.exists()):
         raise GeneralError(f"there is no file {file}", reason="bad_url")  # SQLite would make an empty one
+    if file is not None and not file.parent.is_dir():
+        raise GeneralError(f"there is no directory {file.parent}", reason="bad_url")
     try:
         yield store
     finally:
