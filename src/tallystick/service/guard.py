@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from inspect import iscoroutinefunction
 from logging import getLogger
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from tallystick.errors import GeneralError, SessionError
 
 S = TypeVar("S")
+T = TypeVar("T")
+Method: TypeAlias = Callable[..., Coroutine[Any, Any, T]]
 
 LIMIT: Final = 3
 """After how many failures in a row a store is taken to be gone. More than one: a single row may be locked."""
@@ -57,6 +59,7 @@ class Guard:
     def __init__(self, at_once: int, patience: float) -> None:
         self._turns = asyncio.Semaphore(at_once)
         self._patience = patience
+        self._running: set[asyncio.Task[Any]] = set()  # the loop itself holds tasks only weakly
         self._failures = 0
         self._is_probing = False
         self._next_probe = 0.0
@@ -72,19 +75,13 @@ class Guard:
         """The same store, with each of its coroutine methods guarded."""
         return cast("S", _Guarded(self, store))
 
-    async def call(self, name: str, function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - a store's, as its method has it
+    async def call(self, name: str, function: Method[Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - a store's, as its method has it
         """Call the store. Raises :class:`GeneralError` (``store_failed``) where it gave no answer."""
         is_probe = self.is_shut
         if is_probe:
             self._begin_probe(name)
         try:
-            # Not cancelled when the time is over: a statement that was begun is finished, and its place taken until
-            # then. So a store that is stuck has no more than `at_once` calls to catch up with.
-            async with asyncio.timeout(self._patience):
-                await self._turns.acquire()
-                task = asyncio.ensure_future(function(*args, **kwargs))
-                task.add_done_callback(self._end_turn)
-                answer = await asyncio.shield(task)
+            answer = await self._ask(function, *args, **kwargs)
         except SessionError:
             raise
         except Exception as error:
@@ -100,15 +97,41 @@ class Guard:
             if is_probe:
                 self._is_probing = False
 
+    async def _ask(self, function: Method[T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - as above
+        """The answer, or TimeoutError."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._patience
+        if self._turns.locked():
+            async with asyncio.timeout_at(ends_at):
+                await self._turns.acquire()
+        else:
+            await self._turns.acquire()
+        # Not cancelled when the time is over or whoever waits has gone: a statement that was begun is finished, and its
+        # place taken until then. So a store that is stuck has no more than `at_once` calls to catch up with. All by
+        # hand, as a timeout around a shield takes twice the processor time, for every call.
+        task = loop.create_task(function(*args, **kwargs))
+        self._running.add(task)
+        is_over = loop.create_future()
+        timer = loop.call_at(ends_at, _set, is_over)
+
+        def end_turn(task: asyncio.Task[T]) -> None:
+            timer.cancel()
+            self._turns.release()
+            self._running.discard(task)
+            if not task.cancelled():
+                task.exception()  # seen: where the caller has gone, asyncio would report it as never retrieved
+            _set(is_over)
+
+        task.add_done_callback(end_turn)
+        await is_over
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+
     def _begin_probe(self, name: str) -> None:
         if self._is_probing or time.monotonic() < self._next_probe:
             raise GeneralError(f"the session store was not asked in {name}: it does not answer", reason="store_failed")
         self._is_probing = True
-
-    def _end_turn(self, task: asyncio.Future[Any]) -> None:
-        self._turns.release()
-        if not task.cancelled():
-            task.exception()  # seen: where the caller has gone, asyncio would report it as never retrieved
 
     def _fail(self, name: str, error: Exception) -> None:
         now = time.monotonic()
@@ -126,6 +149,11 @@ class Guard:
         if self.is_shut:
             _logger.warning("the store answers again")
         self._failures = 0
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def is_unreachable(error: BaseException) -> bool:

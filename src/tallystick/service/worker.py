@@ -24,10 +24,10 @@ SECONDS_PER_HOUR = 3600
 def open_stores(settings: CoreSettings) -> tuple[AsyncSessionStore, AsyncSessionStore]:
     """The store where sessions live, and the one to use: the same, unless they are moving there. Raises
     :class:`GeneralError` for a URL that does not do."""
-    new = open_async_store(settings.url, migrate=settings.migrate, at_once=settings.max_server_pool_size)
+    new = open_async_store(settings.url, migrate=settings.migrate, guarded_by=settings.max_server_pool_size)
     if settings.moving_from is None:
         return new, new
-    old = open_async_store(settings.moving_from, at_once=settings.max_server_pool_size)
+    old = open_async_store(settings.moving_from, guarded_by=settings.max_server_pool_size)
     return new, AsyncMovingStore(new, old)
 
 

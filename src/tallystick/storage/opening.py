@@ -67,10 +67,10 @@ def open_store(target: str | Engine | SessionStore, *, migrate: bool | None = No
 
 
 def open_async_store(
-    target: str | AsyncEngine | AsyncSessionStore, *, migrate: bool | None = None, at_once: int | None = None
+    target: str | AsyncEngine | AsyncSessionStore, *, migrate: bool | None = None, guarded_by: int | None = None
 ) -> AsyncSessionStore:
-    """The same for asynchronous code, see :func:`open_store`. ``at_once`` is how many connections an SQL store made
-    from a URL has at the most; None: as many as usual."""
+    """The same for asynchronous code, see :func:`open_store`. ``guarded_by`` is how many at the most ask at a time a
+    store made from a URL, where who asks sees to that, and never breaks off; None: nobody does."""
     if isinstance(target, str) and _backend(target) == _MEMORY:
         return AsyncMemoryStore()
     if isinstance(target, str) and _backend(target) in _REDIS:
@@ -84,10 +84,10 @@ def open_async_store(
     from tallystick.storage.sql.store import AsyncSqlStore
 
     if isinstance(target, str):
-        at_once = at_once or AT_ONCE
-        return AsyncSqlStore(
-            make_async_engine(parse_url(target), at_once), owned=True, migrate=migrate, at_once=at_once
-        )
+        at_once = guarded_by or AT_ONCE
+        engine = make_async_engine(parse_url(target), at_once)
+        is_guarded = guarded_by is not None
+        return AsyncSqlStore(engine, owned=True, migrate=migrate, at_once=at_once, is_guarded=is_guarded)
     engine = cast("AsyncEngine", _own_engine(target, is_async=True))
     return AsyncSqlStore(engine, owned=False, migrate=migrate)
 

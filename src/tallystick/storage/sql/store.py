@@ -197,20 +197,29 @@ class AsyncSqlStore:
     """The same for asynchronous code. It serves any number of event loops one after another, as tests have them.
 
     A statement that was begun is finished, also if whoever asked for it has been cancelled: to break off in the middle
-    would cost the connection, and with it a whole database in memory.
+    would cost the connection, and with it a whole database in memory. ``is_guarded`` says that all who ask see to that
+    themselves, and to it that no more than ``at_once`` ask at a time: then no step needs a task and a turn of its own.
     """
 
     def __init__(
-        self, engine: AsyncEngine, *, owned: bool, migrate: bool | None = None, at_once: int = AT_ONCE
+        self,
+        engine: AsyncEngine,
+        *,
+        owned: bool,
+        migrate: bool | None = None,
+        at_once: int = AT_ONCE,
+        is_guarded: bool = False,
     ) -> None:
         self._engine = engine
         self._is_owned = owned
+        self._is_loop_bound = owned and is_loop_bound(engine)
         self._migrate = migrate
         self._is_open = False
         self._bell = AsyncBell(engine)
         # A database in memory is one connection. Were two to ask it at once, its lock would belong to the event loop in
         # which they did, and break in the next.
         self._at_once = 1 if isinstance(engine.pool, StaticPool) else at_once
+        self._is_guarded = is_guarded and self._at_once == at_once
         self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
         self._closers = WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]]()
         self._running = set[asyncio.Task[object]]()
@@ -329,6 +338,13 @@ class AsyncSqlStore:
         """A lock of all that share the database, see :mod:`tallystick.storage.sql.lease`."""
         return hold_lease(self._engine, name)
 
+    async def _begin_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop not in self._closers:
+            # What a loop that was cut off has left in the pool is of no use to anyone.
+            self._engine.sync_engine.dispose(close=False)
+            self._closers[loop] = self._close_with_loop()
+            await anext(self._closers[loop])
+
     async def _close_with_loop(self) -> AsyncGenerator[None]:
         """An event loop that ends closes its asynchronous generators first: the last moment in which connections that
         belong to it can be closed."""
@@ -350,6 +366,8 @@ class AsyncSqlStore:
     ) -> R:
         if not self._is_open:
             await self.open()
+        if self._is_guarded:
+            return await self._try(connect, statement, *args, **kwargs)
         return await self._finish(connect, statement, *args, **kwargs)
 
     async def _finish(
@@ -369,13 +387,13 @@ class AsyncSqlStore:
         self, connect: Connect[C], statement: Callable[Concatenate[C, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         loop = asyncio.get_running_loop()
-        turns = self._turns.setdefault(loop, asyncio.Semaphore(self._at_once))
-        if self._is_owned and is_loop_bound(self._engine) and loop not in self._closers:
-            # What a loop that was cut off has left in the pool is of no use to anyone.
-            self._engine.sync_engine.dispose(close=False)
-            self._closers[loop] = self._close_with_loop()
-            await anext(self._closers[loop])
-        async with asyncio.timeout(WAIT_SECONDS):
+        turns = self._turns.get(loop)
+        if turns is None:
+            turns = self._turns[loop] = asyncio.Semaphore(self._at_once)
+        if turns.locked():
+            async with asyncio.timeout(WAIT_SECONDS):
+                await turns.acquire()
+        else:
             await turns.acquire()
         try:
             return await self._try(connect, statement, *args, **kwargs)
@@ -391,6 +409,8 @@ class AsyncSqlStore:
             with connect(self._engine.sync_engine) as connection:
                 return statement(connection, *args, **kwargs)
 
+        if self._is_loop_bound:
+            await self._begin_loop(asyncio.get_running_loop())
         retries: Retries | None = None
         while True:
             try:
