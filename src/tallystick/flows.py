@@ -6,41 +6,20 @@ happens at one instant. Lost races are judged anew, :data:`ATTEMPTS` times at th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias, TypeVar
+from typing import Final
 
 from tallystick import issuing
-from tallystick.calls import Flow, ask, work
+from tallystick.calls import Flow, ask
 from tallystick.config import FeedSilence, milliseconds
 from tallystick.core_deployment import CoreDeployment
 from tallystick.deployment import Deployment
-from tallystick.errors import (
-    GeneralError,
-    TokenTheftDetected,
-    TooManySessions,
-    TryRefreshToken,
-    Unauthorised,
-)
+from tallystick.errors import GeneralError, TokenTheftDetected, TooManySessions, TryRefreshToken, Unauthorised
+from tallystick.key_flows import ATTEMPTS, open_token, signing_key
 from tallystick.protocol import input as given
-from tallystick.protocol.access_token import (
-    AccessToken,
-    UnknownKey,
-)
-from tallystick.protocol.anti_csrf import (
-    check_anti_csrf,
-    check_anti_csrf_at_refresh,
-    mint_anti_csrf_token,
-)
-from tallystick.protocol.derivation import DerivedKeys
+from tallystick.protocol.access_token import AccessToken
+from tallystick.protocol.anti_csrf import check_anti_csrf, check_anti_csrf_at_refresh, mint_anti_csrf_token
 from tallystick.protocol.encoding import hash_again
-from tallystick.protocol.keyring import (
-    WRAP_NONCE_BYTES,
-    Keyring,
-    SigningKey,
-    mint_key_row,
-    open_keyring,
-)
 from tallystick.protocol.liveness import is_alive, slide
 from tallystick.protocol.refresh_token import NONCE_BYTES, RefreshToken, open_envelope
 from tallystick.protocol.revocation import FeedVerdict, digest_payload, judge_feed
@@ -76,16 +55,7 @@ from tallystick.types import (
 )
 from tallystick.verified_tokens import copy_json
 
-ATTEMPTS: Final = 16
-"""How often a lost race is judged anew. Each loss means that another caller won, so this many are a storm."""
-
 PURGE_BATCH: Final = 1000
-MISS_COOLDOWN: Final = 1000
-"""For how long, in ms, a key that the store did not have is not looked for again."""
-
-T = TypeVar("T")
-
-Opener: TypeAlias = Callable[[object, Sequence[DerivedKeys], int], T | UnknownKey]
 
 
 # Create
@@ -262,21 +232,6 @@ def _write(row: SessionRow, mark: Mark | None) -> Flow[bool]:
     if mark is None:
         return True
     return (yield from ask(SessionStore.mark_used, row.app_id, row.handle, row.line, mark.used_at, mark.expires_at))
-
-
-def open_token(d: Deployment, text: object, opener: Opener[T], now: int) -> Flow[T]:
-    """Open an access token, if need be with a key that another process has made meanwhile."""
-    if text is None or text == "":
-        raise TryRefreshToken("there is no access token", reason="missing_token")
-    opened = opener(text, d.secrets, now)
-    if isinstance(opened, UnknownKey) and not 0 <= now - d.keys.missed_at < MISS_COOLDOWN:
-        yield from _load_keys(d, now)
-        opened = opener(text, d.secrets, now)
-        if isinstance(opened, UnknownKey):
-            d.keys.missed_at = now
-    if isinstance(opened, UnknownKey):
-        raise TryRefreshToken("the access token's key is not in the store", reason="unknown_key")
-    return opened
 
 
 # Refresh
@@ -524,61 +479,6 @@ def running(d: Deployment) -> object:
     return None
 
 
-def signing_key(d: Deployment, now: int, *, is_static: bool = False) -> Flow[SigningKey]:
-    """The key to sign with, made first if it is time; the static one only where that is asked for."""
-    if is_static:
-        return d.keys.ring.static_key or (yield from _make_static_key(d, now))
-    key = d.keys.ring.signing_key(now)
-    if d.keys.ring.is_due(now) and (key is None or not d.keys.is_renewing):
-        d.keys.is_renewing = True
-        try:
-            ring = yield from _renew_keys(d, now, lambda ring: ring.is_due(now))
-        finally:
-            d.keys.is_renewing = False
-        key = ring.signing_key(now)
-    if key is None:
-        raise _no_key()
-    return key
-
-
-def _make_static_key(d: Deployment, now: int) -> Flow[SigningKey]:
-    ring = yield from _renew_keys(d, now, lambda ring: ring.static_key is None, is_static=True)
-    if ring.static_key is None:
-        raise _no_key()
-    return ring.static_key
-
-
-def _renew_keys(
-    d: Deployment, now: int, is_wanting: Callable[[Keyring], bool], *, is_static: bool = False
-) -> Flow[Keyring]:
-    """Look what the store has, and add the key that is wanting if nobody has. Of several at once one adds, and all use
-    that."""
-    for _ in range(ATTEMPTS):
-        ring = yield from _load_keys(d, now)
-        if not is_wanting(ring):
-            return ring
-        der: bytes = yield from work("making a signing key", lambda: d.new_private_key(d.config.algorithm))
-        row = mint_key_row(
-            der,
-            secret=d.secrets[0],
-            app_id=d.app_id,
-            algorithm=d.config.algorithm,
-            sequence=ring.highest_sequence + 1,
-            now=now,
-            nonce=d.entropy(WRAP_NONCE_BYTES),
-            is_static=is_static,
-        )
-        yield from ask(SessionStore.insert_key, row)
-    raise _contended()
-
-
-def _load_keys(d: Deployment, now: int) -> Flow[Keyring]:
-    rows = yield from ask(SessionStore.load_keys, d.app_id)
-    ring = open_keyring(rows, d.secrets, d.schedule, d.config.algorithm, d.keys.ring, now)
-    d.keys.replace(ring)
-    return ring
-
-
 # What is said in several places
 
 
@@ -590,10 +490,6 @@ def optional_tenant(tenant_id: object) -> str | None:
 def no_session() -> Unauthorised:
     """What is said of a session that is not there, or over."""
     return Unauthorised("there is no such session, or it is over", reason="no_session")
-
-
-def _no_key() -> GeneralError:
-    return GeneralError("there is no signing key to sign with", reason="no_signing_key")
 
 
 def _contended() -> GeneralError:

@@ -13,7 +13,7 @@ from tallystick.calls import Flow
 from tallystick.config import PUBLIC, Retirement, milliseconds
 from tallystick.deployment import Deployment, make_deployment
 from tallystick.errors import TryRefreshToken
-from tallystick.flows import open_token, signing_key
+from tallystick.key_flows import open_token, signing_key
 from tallystick.protocol.access_token import AccessToken, UnknownKey, malformed
 from tallystick.protocol.core_token import open_expired_core_token
 from tallystick.protocol.derivation import DerivedKeys

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tallystick.calls import Flow
-from tallystick.flows import signing_key
+from tallystick.key_flows import signing_key
 from tallystick.protocol.token_versions import encode_plain_header, sign_jwt
 from tallystick.service import wire
 from tallystick.service.answers import Answer, json_answer, not_found

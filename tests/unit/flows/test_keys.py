@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tallystick import flows
+from tallystick import flows, key_flows
 from tallystick.calls import Work
 from tallystick.errors import GeneralError, TryRefreshToken
 from tallystick.testing import START
@@ -51,7 +51,7 @@ def test_a_next_key_has_the_next_sequence_whoever_made_the_last(clock):
 
 
 def test_a_key_that_never_appears_ends_as_contended(clock):
-    driven = drive(flows.jwks(deploy(clock)), *[[], False] * flows.ATTEMPTS)
+    driven = drive(flows.jwks(deploy(clock)), *[[], False] * key_flows.ATTEMPTS)
     assert isinstance(driven.error, GeneralError)
     assert driven.error.reason == "contended"
 
@@ -135,7 +135,7 @@ def test_a_genuine_key_that_the_store_does_not_have_is_not_looked_for_again_with
         assert isinstance(driven.error, TryRefreshToken)
         assert driven.error.reason == "unknown_key"
         assert driven.methods == ["load_keys"] * len(answers)
-    clock.advance(timedelta(milliseconds=flows.MISS_COOLDOWN - 1))
+    clock.advance(timedelta(milliseconds=key_flows.MISS_COOLDOWN - 1))
     assert drive(verify(d, created.access_token.token)).asked == []
     clock.advance(timedelta(milliseconds=1))
     assert drive(verify(d, created.access_token.token), [make_row(2, START + 1)]).result is not None
