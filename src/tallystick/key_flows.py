@@ -10,7 +10,15 @@ from tallystick.deployment import Deployment
 from tallystick.errors import GeneralError, TryRefreshToken
 from tallystick.protocol.access_token import UnknownKey
 from tallystick.protocol.derivation import DerivedKeys
-from tallystick.protocol.keyring import WRAP_NONCE_BYTES, Keyring, SigningKey, mint_key_row, open_keyring
+from tallystick.protocol.keyring import (
+    TIMELESS,
+    WRAP_NONCE_BYTES,
+    Keyring,
+    SigningKey,
+    mint_key_row,
+    open_keyring,
+    seal_again,
+)
 from tallystick.storage.interface import SessionStore
 
 ATTEMPTS: Final = 16
@@ -60,6 +68,17 @@ def _make_static_key(d: Deployment, now: int) -> Flow[SigningKey]:
     if ring.static_key is None:
         raise _no_key()
     return ring.static_key
+
+
+def seal_static_key_again(d: Deployment) -> Flow[None]:
+    """See that the newest secret opens the static key too, if there is one. Of several at once one does it, or each:
+    it is one key all the same."""
+    rows = yield from ask(SessionStore.load_keys, d.app_id)
+    newest = next((row for row in rows if row.created_at == TIMELESS), None)
+    if newest is not None:
+        row = seal_again(newest, d.secrets, sequence=rows[0].sequence + 1, nonce=d.entropy(WRAP_NONCE_BYTES))
+        if row is not None:
+            yield from ask(SessionStore.insert_key, row)
 
 
 def _renew_keys(

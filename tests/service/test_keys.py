@@ -75,6 +75,21 @@ async def test_short_intervals_have_short_overlaps(core):
     assert short.made == 2
 
 
+async def test_a_static_key_outlives_the_secret_that_it_was_made_under():
+    former, newest = "the-former-secret-that-is-long-enough", "the-newest-secret-that-is-long-enough"
+    before = Core(secret=former)
+    static = kid(await before.create(useDynamicSigningKey=False))
+    during = Core(store=before.store, clock=before.clock, seed=2, secret=[newest, former])
+    for _ in range(2):
+        await during.app.purge()
+    assert [row.kid for row in await during.store.load_keys("public")].count(static) == 2
+    assert (await kids(during)).count(static) == 1
+    during.clock.advance(timedelta(days=101))
+    after = Core(store=before.store, clock=before.clock, seed=3, secret=newest)
+    assert kid(await after.create(useDynamicSigningKey=False)) == static
+    assert (await kids(after)).count(static) == 1
+
+
 @pytest.mark.parametrize("static", [False, True])
 async def test_a_key_of_one_instance_is_good_at_another_at_once(core, static):
     other = Core(store=core.store, clock=core.clock, seed=2)

@@ -19,7 +19,8 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -178,13 +179,13 @@ def open_keyring(
 
     Rows that no secret opens are passed over, as their secret may have been dropped on purpose. Where not one opens, a
     wrong secret is far more likely, and going on would sign everybody out: raises :class:`GeneralError`
-    (``wrong_secret``).
+    (``wrong_secret``). A key that was sealed twice, see :func:`seal_again`, is one.
     """
     rows = list(rows)
     fresh = [row for row in rows if now <= row.created_at + schedule.lifetime]
     held = {key.kid: key for key in known.keys}
     opened = [held.get(row.kid) or _open_key(row, secrets) for row in fresh]
-    keys = sorted((k for k in opened if k is not None), key=lambda k: -k.sequence)
+    keys = sorted({k.kid: k for k in opened if k is not None}.values(), key=lambda k: -k.sequence)
     if fresh and not keys:
         raise GeneralError(
             "none of the signing keys in the store opens with this secret, so it is not the one that made them. "
@@ -215,8 +216,17 @@ def mint_key_row(
     """Seal a new private key (PKCS #8 DER) for the store. ``nonce`` is 12 random bytes."""
     kind = "s" if is_static else "d"
     kid = f"{kind}-{now}-{sequence}-{_kid_tag(secret, kind, now, sequence)}"
-    sealed = nonce + AESGCM(secret.wrapping).encrypt(nonce, der, _bound_to(kid, algorithm))
+    sealed = _seal(der, secret, kid, algorithm, nonce)
     return KeyRow(app_id, sequence, kid, algorithm, TIMELESS if is_static else now, sealed)
+
+
+def seal_again(row: KeyRow, secrets: Sequence[DerivedKeys], *, sequence: int, nonce: bytes) -> KeyRow | None:
+    """The same key, sealed under the newest secret: so the former one can be dropped though the key is never rotated.
+    None where it is sealed so already, or where no secret opens it."""
+    der = None if _unseal(row, secrets[:1]) is not None else _unseal(row, secrets)
+    if der is None:
+        return None
+    return replace(row, sequence=sequence, sealed=_seal(der, secrets[0], row.kid, row.algorithm, nonce))
 
 
 def is_genuine_kid(kid: str, secrets: Sequence[DerivedKeys], schedule: Schedule, now: int) -> bool:
@@ -240,21 +250,26 @@ def _kid_tag(keys: DerivedKeys, kind: str, created_at: int, sequence: int) -> st
 
 
 def _open_key(row: KeyRow, secrets: Sequence[DerivedKeys]) -> SigningKey | None:
+    der = _unseal(row, secrets)
+    if der is None:
+        return None
+    try:
+        signer = load_signer(row.algorithm, der)
+    except ValueError:
+        return None
+    header = JwtHeader(alg=row.algorithm, kid=row.kid, typ="JWT", version="5")
+    return SigningKey(row.kid, row.sequence, row.created_at, signer, encode_header(header))
+
+
+def _seal(der: bytes, secret: DerivedKeys, kid: str, algorithm: str, nonce: bytes) -> bytes:
+    return nonce + AESGCM(secret.wrapping).encrypt(nonce, der, _bound_to(kid, algorithm))
+
+
+def _unseal(row: KeyRow, secrets: Sequence[DerivedKeys]) -> bytes | None:
     nonce, ciphertext = row.sealed[:WRAP_NONCE_BYTES], row.sealed[WRAP_NONCE_BYTES:]
     for keys in secrets:
-        try:
-            der = AESGCM(keys.wrapping).decrypt(nonce, ciphertext, _bound_to(row.kid, row.algorithm))
-            signer = load_signer(row.algorithm, der)
-        except (InvalidTag, ValueError):
-            continue
-        header = JwtHeader(alg=row.algorithm, kid=row.kid, typ="JWT", version="5")
-        return SigningKey(
-            row.kid,
-            row.sequence,
-            row.created_at,
-            signer,
-            encode_header(header),
-        )
+        with suppress(InvalidTag, ValueError):
+            return AESGCM(keys.wrapping).decrypt(nonce, ciphertext, _bound_to(row.kid, row.algorithm))
     return None
 
 

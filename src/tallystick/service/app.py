@@ -16,6 +16,7 @@ from tallystick.calls import run_async
 from tallystick.config import PUBLIC
 from tallystick.edges import new_private_key, steady_clock, system_clock
 from tallystick.errors import BadInput, GeneralError, SessionError
+from tallystick.key_flows import seal_static_key_again
 from tallystick.protocol.token_versions import PROTECTED_FIELD
 from tallystick.service import wire_tenants as tenants
 from tallystick.service.answers import Answer, Refusal, json_answer, not_found, not_supported, text_answer
@@ -95,6 +96,8 @@ class CoreApp:
         were. It does no harm to do it twice at once."""
         await self._registry.seal_again()
         apps = [self._registry.public, *await self._registry.all_apps()]
+        for app in apps:
+            await run_async(seal_static_key_again(app.deployment), self._store)
         return sum([await run_async(flows.purge(app.deployment), self._store) for app in apps])
 
     def endpoint_of(self, method: str, path: str) -> str | None:
