@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import tomllib
 import typing
 from datetime import timedelta
 from pathlib import Path
@@ -69,6 +70,13 @@ def columns_of(path: Path, first_column: str) -> dict[str, list[str]]:
 def test_the_reference_has_every_method_with_its_signature(facade: type):
     documented = {heading for heading in headings_of(REFERENCE / "sessions.md") if re.match("[a-z_]+[(]", heading)}
     assert documented == {f"{name}{signature_of(method)}" for name, method in public_methods(facade).items()}
+
+
+@pytest.mark.parametrize("method", [Sessions.create_new_session, Sessions.get_session, Sessions.refresh_session])
+def test_the_reference_says_what_each_parameter_is(method: Any):
+    section = (REFERENCE / "sessions.md").read_text("utf-8").partition(f"### `{method.__name__}(")[2]
+    table = section.partition("| parameter |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(inspect.signature(method).parameters)[1:]
 
 
 def test_the_reference_has_the_signature_of_the_facade_and_its_properties():
@@ -241,3 +249,12 @@ def test_the_reference_has_every_testing_tool():
         assert f"{function.__name__}{signature_of(function)}" in shown
     fixtures = [name for name in vars(pytest_plugin) if name.startswith("tallystick_")]
     assert [row[0] for row in rows_of(page, "fixture")] == fixtures
+
+
+def test_contributors_are_told_the_layers_that_are_enforced():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["id"] == "layers")
+    told = (ROOT / "CONTRIBUTING.md").read_text().partition("nothing imports upward:\n\n```\n")[2].partition("\n```")[0]
+    assert told.splitlines() == [
+        re.sub(r"\(?tallystick\.([a-z_.]+)\)?", r"\1", line).replace(" | ", ", ") for line in layers
+    ]
