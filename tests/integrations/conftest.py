@@ -17,7 +17,7 @@ from tests.integrations.browser import Browser, Client
 from tests.integrations.frameworks import FRAMEWORKS
 from tests.integrations.plan import SECRET, AppUnderTest, Plan
 
-EXAMPLES = 20
+EXAMPLES = 10
 """For each framework in each of the anti-CSRF modes, which makes 32 times as many. What reads tokens has its own in
 tests/unit."""
 

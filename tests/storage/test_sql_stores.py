@@ -408,10 +408,10 @@ children = []
 for _ in range(4):
     child = fork()
     if child == 0:
-        right = all(store.load_session("public", f"h{n}").handle == f"h{n}" for _ in range(10) for n in range(50))
+        right = all(store.load_session("public", f"h{n}").handle == f"h{n}" for _ in range(3) for n in range(50))
         os._exit(0 if right else 3)
     children.append(child)
-right = all(store.load_session("public", f"h{n}").handle == f"h{n}" for _ in range(10) for n in range(50))
+right = all(store.load_session("public", f"h{n}").handle == f"h{n}" for _ in range(3) for n in range(50))
 codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 assert store.load_session("public", "h1").handle == "h1"
 store.close()

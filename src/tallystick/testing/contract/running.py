@@ -17,7 +17,7 @@ from tallystick.storage.interface import AsyncSessionStore, SessionStore
 from tallystick.types import SessionRow
 
 RACERS: Final = 16
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 """How often a race is run, as luck has a part in it."""
 
 _RACE_SECONDS: Final = 60
