@@ -6,8 +6,9 @@ happens at one instant. Lost races are judged anew, :data:`ATTEMPTS` times at th
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tallystick import issuing
 from tallystick.calls import Flow, ask

@@ -11,10 +11,11 @@ import time
 
 import pytest
 from sqlalchemy import create_engine, event, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tallystick import GeneralError, Sessions
+from tallystick.service.guard import Guard
 from tallystick.storage.opening import open_async_store, open_store
 from tallystick.storage.sql.engine import AT_ONCE
 from tallystick.testing.contract.rows import CAUSE, LATER, LINE, NOW, make_key, make_session, make_step, make_theft
@@ -383,6 +384,45 @@ async def test_a_call_that_fails_after_its_caller_has_gone_is_not_reported(async
     gc.collect()
     await store.close()
     assert caplog.text == ""
+
+
+async def test_a_guarded_store_answers_many_who_ask_at_once(async_url):
+    guard = Guard(4, 30.0)
+    store = open_async_store(async_url, migrate=True, guarded_by=4)
+    guarded = guard.around(store)
+    await asyncio.gather(*(guarded.insert_session(make_session(handle=f"h{number}")) for number in range(20)))
+    found = await asyncio.gather(*(guarded.load_session("public", f"h{number}") for number in range(20)))
+    assert [row.handle for row in found] == [f"h{number}" for number in range(20)]
+    await store.close()
+
+
+async def test_a_guarded_call_that_is_cancelled_is_finished_all_the_same(async_url):
+    store = open_async_store(async_url, migrate=True, guarded_by=2)
+    guard = Guard(2, 30.0)
+    guarded = guard.around(store)
+    await guarded.load_session("public", "handle")
+    call = asyncio.create_task(guarded.insert_session(make_session()))
+    await asyncio.sleep(0)  # until the guard has a task for it
+    call.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await call
+    await asyncio.wait(guard._running)
+    assert await guarded.load_session("public", "handle") == make_session()
+    await store.close()
+
+
+async def test_a_connection_of_aiosqlite_that_was_closed_is_replaced(sqlite_url):
+    """It raises a ValueError then, which says nothing to SQLAlchemy's pool."""
+    store = open_async_store(sqlite_url)
+    await store.insert_session(make_session())
+    for method, *args in ((store.load_session, "public", "handle"), (store.insert_session, make_session(handle="h2"))):
+        async with store._engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+        await driver.close()
+        with pytest.raises(OperationalError):
+            await method(*args)
+        assert await store.load_session("public", "handle") == make_session()
+    await store.close()
 
 
 async def test_many_may_open_an_asynchronous_store_at_once(async_url):

@@ -39,8 +39,6 @@ Secret: TypeAlias = str | bytes | Sequence[str | bytes]
 TEN_YEARS: Final = 315_360_000_000
 """What CDI before 2.21 says of a static key's expiry: a duration in ms where an instant belongs (spec/cdi.md 2)."""
 
-_FRACTION_BYTES: Final = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -72,7 +70,7 @@ class App:
             False: self.deployment.rule,
             True: Rule(milliseconds(self.deployment.config.grace), at_refresh, Retirement.AT_REFRESH),
         }
-        self._variants: dict[tuple[int, bool, bool | None], Deployment] = {}
+        self._variants: dict[tuple[int, bool, bool | None, int], Deployment] = {}
         self._api_keys = tuple(key.encode() for key in self._accepted_keys())
         self._public_keys: dict[str, str] = {}
         # The former core's tokens do not say which app's they are, so they are good for one alone.
@@ -103,28 +101,32 @@ class App:
         """The deployment that makes another token of the same kind."""
         return self._variant(opened.version, False, opened.key is not None and opened.key.is_static)
 
-    def _variant(self, version: TokenVersion, at_refresh: bool, static_key: bool | None) -> Deployment:
-        name = (version.number, at_refresh, static_key)
+    def deployment_for_new(self, cdi: Cdi, static_key: bool | None, validity: int | None) -> Deployment:
+        """The same for a request that gets new tokens, with the validity (ms) that it asks for; else the usual one,
+        shortened at random, so that clients that signed in together do not refresh together (spec/cdi.md 3.1.5)."""
+        usual = self.deployment.access_token_validity
+        if validity is not None:
+            if not 0 < validity <= usual:
+                raise Refusal(400, f"accessTokenValidity must be from 1 to {usual}, the configured validity in ms")
+            return replace(self.deployment_for(cdi, static_key), access_token_validity=validity)
+        sooner = self.deployment.entropy(1)[0] if self.settings.access_token_validity_jitter else 0
+        return self._variant(cdi.token_version, cdi.is_stateless, static_key, sooner)
+
+    def _variant(self, version: TokenVersion, at_refresh: bool, static_key: bool | None, sooner: int = 0) -> Deployment:
+        """``sooner`` is by how much access tokens expire sooner: a byte, so that there are few different ones."""
+        name = (version.number, at_refresh, static_key, sooner)
         found = self._variants.get(name)
         if found is None:
-            rule = self._rules[at_refresh]
-            found = replace(self.deployment, token_version=version, rule=rule, static_key=static_key)
-            self._variants[name] = found
+            usual = self.deployment.access_token_validity
+            part = self.settings.access_token_validity_jitter * sooner / 256
+            found = self._variants[name] = replace(
+                self.deployment,
+                token_version=version,
+                rule=self._rules[at_refresh],
+                static_key=static_key,
+                access_token_validity=max(1000, int(usual * (1 - part))) if part else usual,
+            )
         return found
-
-    def with_validity(self, d: Deployment, asked: int | None) -> Deployment:
-        """The deployment with the validity (ms) that a request asks for; else the usual one, shortened at random, so
-        that clients that signed in together do not refresh together (spec/cdi.md 3.1.5)."""
-        usual = d.access_token_validity
-        if asked is not None:
-            if not 0 < asked <= usual:
-                raise Refusal(400, f"accessTokenValidity must be from 1 to {usual}, the configured validity in ms")
-            return replace(d, access_token_validity=asked)
-        jitter = self.settings.access_token_validity_jitter
-        if not jitter:
-            return d
-        fraction = int.from_bytes(d.entropy(_FRACTION_BYTES)) / 256**_FRACTION_BYTES
-        return replace(d, access_token_validity=max(1000, int(usual * (1 - jitter * fraction))))
 
     # How tokens are opened
 

@@ -17,16 +17,50 @@ HEAD_SECONDS: Final = 10.0
 """How long the head of a request may take to arrive."""
 
 
+class JoinedWrites(asyncio.Transport):
+    """A transport that sends the head of an answer together with its body, which uvicorn writes one after the other:
+    one packet instead of two, and one system call, which is a tenth of what a verification takes. What nothing follows
+    goes with the event loop's next turn."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._held: bytes | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._held is None:
+            self._held = bytes(data)
+            self._loop.call_soon(self._let_go)
+        else:
+            held, self._held = self._held, None
+            self._transport.write(held + data)
+
+    def close(self) -> None:
+        self._let_go()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._transport.write(held)
+
+
 class BoundedConnection(HttpToolsProtocol):
     """Refuses a head that is too large with 400, and hangs up on one that does not come to its end.
     When the server stops, it ends a stream, which would go on."""
 
     _head_bytes = 0
     _is_in_head = True
+    _has_begun = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.transport = JoinedWrites(transport, self.loop)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -39,14 +73,16 @@ class BoundedConnection(HttpToolsProtocol):
         super().data_received(data)
         if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
+        # Nearly always the whole head has come at once, and needs no timer.
+        if self._has_begun and self._head_timer is None:
+            self._await_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._head_timer is None:
-            self._await_head()
+        self._has_begun = True
 
     def on_headers_complete(self) -> None:
-        self._is_in_head = False
+        self._is_in_head = self._has_begun = False
         self._forget_head()
         if self._head_bytes > MAX_HEAD_BYTES and self._size_of_head() > MAX_HEAD_BYTES:
             raise ValueError("the head is too large")  # which uvicorn answers with 400

@@ -7,6 +7,7 @@ told only where they are about the connection to the store.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from random import getrandbits
 from traceback import extract_tb
 from typing import Any, Final
@@ -36,6 +38,8 @@ LEVELS: Final = {
 
 _GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 """Too short for a token, should one get into the header by mistake."""
+_AT_ONCE: Final = 4096
+"""So many bytes go to a pipe unmixed, at least (POSIX has 512 for PIPE_BUF, Linux this)."""
 _DEEPEST: Final = 3
 """How many places of an error are told, innermost first."""
 _encode: Final = msgspec.json.Encoder().encode
@@ -52,7 +56,7 @@ class Journal:
     """Writes the lines. ``write`` takes one with its line break."""
 
     def __init__(self, level: str, write: Callable[[bytes], object] | None = None) -> None:
-        self._write = write or _write_stdout
+        self._write = write or Gathered(_write_stdout).write
         self._has_requests = LEVELS[level] <= logging.INFO
 
     def note_request(
@@ -74,6 +78,27 @@ class Journal:
         if cdi_version is not None:
             line["cdi"] = cdi_version
         self._write(_encode(line) + b"\n")
+
+
+class Gathered:
+    """Writes the lines of one turn of the event loop in one go: a system call for each is a tenth of what a
+    verification takes."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._lines = b""
+
+    def write(self, line: bytes) -> None:
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._write_all)
+        elif len(self._lines) + len(line) > _AT_ONCE:
+            self._write_all()
+        self._lines += line
+
+    def _write_all(self) -> None:
+        if self._lines:
+            lines, self._lines = self._lines, b""
+            self._write(lines)
 
 
 class _Handler(logging.Handler):
@@ -134,11 +159,17 @@ def describe_error(error: BaseException) -> list[dict[str, Any]]:
 
 
 def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    whole, part = divmod(int(seconds * 1000), 1000)
+    return f"{_whole_second(whole)}.{part:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _whole_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
 
 
 def _write_stdout(line: bytes) -> None:
-    # One write of one line: workers share the stream, and short writes to a pipe do not mix.
+    # One write of whole lines: workers share the stream, and short writes to a pipe do not mix.
     stream = sys.stdout.buffer
     stream.write(line)
     stream.flush()

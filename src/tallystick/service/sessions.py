@@ -32,7 +32,7 @@ def begin(request: Request, asked: wire.Creation) -> Flow[CreatedSession]:
     app, cdi = request.app, request.cdi
     static_key = not app.settings.access_token_signing_key_dynamic if cdi.is_before_kids else asked.static_key
     created = yield from flows.create(
-        app.with_validity(app.deployment_for(cdi, static_key), asked.access_token_validity),
+        app.deployment_for_new(cdi, static_key, asked.access_token_validity),
         asked.user_id,
         asked.jwt_payload,
         asked.session_data,
@@ -123,7 +123,7 @@ def renew(request: Request, asked: wire.Refreshing, *, is_compared: bool = True)
     app, cdi = request.app, request.cdi
     try:
         refreshed = yield from flows.refresh(
-            app.with_validity(app.deployment_for(cdi, asked.static_key), asked.access_token_validity),
+            app.deployment_for_new(cdi, asked.static_key, asked.access_token_validity),
             asked.refresh_token,
             (asked.anti_csrf_token or "") if asked.enable_anti_csrf and is_compared else None,
             enable_anti_csrf=asked.enable_anti_csrf,

@@ -10,7 +10,7 @@ import pytest
 
 from tallystick import GeneralError
 from tallystick.service.edge import Edge
-from tallystick.service.journal import Journal
+from tallystick.service.journal import Gathered, Journal
 from tallystick.service.metrics import Metrics
 from tallystick.service.settings import CoreSettings
 
@@ -308,3 +308,20 @@ async def test_what_others_log_during_a_request_has_its_id(monkeypatch: pytest.M
 def test_with_warn_requests_leave_no_line():
     write: Callable[[bytes], object] = lambda line: pytest.fail(f"written: {line!r}")  # noqa: E731
     Journal("WARN", write).note_request("id", "GET", "/hello", 200, 0.1, None)
+
+
+async def test_the_lines_of_one_turn_of_the_loop_are_written_in_one_go_and_whole():
+    written: list[bytes] = []
+    gathered = Gathered(written.append)
+    for _ in range(3):
+        gathered.write(b"a line\n")
+    assert written == []
+    await asyncio.sleep(0)
+    assert written == [b"a line\n" * 3]
+    long = b"x" * 1500 + b"\n"
+    for _ in range(5):
+        gathered.write(long)
+    await asyncio.sleep(0)
+    assert written[1:] == [long * 2, long * 2, long], "no more at once than a pipe takes unmixed"
+    await asyncio.sleep(0)
+    assert len(written) == 4
