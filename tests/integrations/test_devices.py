@@ -56,6 +56,14 @@ def test_a_user_ends_one_of_their_sessions(served: Served):
     assert here.get("/database").status == 200
 
 
+def test_a_slash_with_no_handle_behind_it_ends_nothing(served: Served):
+    here, there = sign_in(served), sign_in(served)
+    reply = here.send("DELETE", f"{DEVICES}/")
+    assert (reply.status, reply.json) == (404, {"message": "you have no such session"})
+    for browser in (here, there):
+        assert browser.get("/database").status == 200
+
+
 def test_a_user_who_ends_their_own_session_is_signed_out(served: Served):
     browser = sign_in(served)
     reply = browser.send("DELETE", f"{DEVICES}/{handle_of(browser)}")

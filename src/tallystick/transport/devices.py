@@ -40,14 +40,17 @@ def end_device(exchange: Exchange) -> Dialogue[Answer]:
         yield from end(exchange, held)
         return _ended(1)
     if handle not in (yield from _list_handles(held)):
-        return Answer(404, {"message": "you have no such session"}, headers=_PRIVATE)
+        return _none_such()
     ended = yield from ask(Sessions.revoke_session, handle)
     return _ended(int(ended))
 
 
 def end_other_devices(exchange: Exchange) -> Dialogue[Answer]:
-    """End all of the user's sessions but the one that asks."""
+    """End all of the user's sessions but the one that asks. 404 where the path ends with a slash: there a page has put
+    the handle that it has not got, and means one."""
     held = yield from _verify(exchange)
+    if exchange.request.path.endswith("/"):
+        return _none_such()
     handles = yield from _list_handles(held)
     ended = yield from ask(Sessions.revoke_sessions, [handle for handle in handles if handle != held.info.handle])
     return _ended(len(ended))
@@ -73,6 +76,10 @@ def _describe(known: SessionInformation, held: Held) -> Json:
         "userAgent": known.user_agent,
         "address": known.address,
     }
+
+
+def _none_such() -> Answer:
+    return Answer(404, {"message": "you have no such session"}, headers=_PRIVATE)
 
 
 def _ended(count: int) -> Answer:
