@@ -1,7 +1,7 @@
 """Starlette and FastAPI: bare, with Tallystick, and with what else there is for them.
 
 One route asks for the session and says who is signed in, the other asks for nothing. Each builder is documented by what
-RESULTS.md says of its set-up.
+RESULTS.md says of its set-up; those with Tallystick take where its sessions are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def starlette_bare() -> Subject:
     return Subject(AsgiCaller(_starlette(me)), sign_in_nobody)
 
 
-def starlette_tallystick(sessions: AsyncSessions | None = None) -> Subject:
+def starlette_tallystick(url: Any = "memory://") -> Subject:
     """`SessionMiddleware` and `await get_session(request)`; the access token in its cookie."""
     from starlette.responses import JSONResponse  # noqa: PLC0415
 
@@ -39,7 +39,7 @@ def starlette_tallystick(sessions: AsyncSessions | None = None) -> Subject:
         session = await get_session(request)
         return JSONResponse({"user": session.get_user_id()})
 
-    sessions = sessions or _open_async()
+    sessions = _open_async(url)
     return Subject(AsgiCaller(SessionMiddleware(_starlette(me), sessions)), _sign_in_to(sessions))
 
 
@@ -78,11 +78,11 @@ def fastapi_dependency() -> Subject:
     return Subject(AsgiCaller(_fastapi(nothing)), lambda count: [cookie("sAccessToken", "x" * 970)] * count)
 
 
-def fastapi_tallystick(sessions: AsyncSessions | None = None) -> Subject:
+def fastapi_tallystick(url: Any = "memory://") -> Subject:
     """`SessionMiddleware` and `Depends(verify_session())`; the access token in its cookie."""
     from tallystick.integrations.fastapi import SessionMiddleware, verify_session  # noqa: PLC0415
 
-    app, sessions = _fastapi(verify_session(), lambda session: session.get_user_id()), sessions or _open_async()
+    app, sessions = _fastapi(verify_session(), lambda session: session.get_user_id()), _open_async(url)
     return Subject(AsgiCaller(SessionMiddleware(app, sessions)), _sign_in_to(sessions))
 
 
@@ -194,7 +194,7 @@ def fastapi_users() -> Subject:
     return Subject(AsgiCaller(_fastapi(current_user, lambda user: str(user.id))), sign_in)
 
 
-SUBJECTS: dict[str, Callable[[], Subject]] = {
+SUBJECTS: dict[str, Callable[..., Subject]] = {
     made.__name__: made
     for made in (
         starlette_bare,
@@ -251,8 +251,8 @@ def _bearer_dependency(decode: Callable[[str], dict[str, Any]]) -> tuple[Callabl
     return claims_of, lambda claims: claims["sub"]
 
 
-def _open_async() -> AsyncSessions:
-    sessions = AsyncSessions("memory://", secret=SECRET)
+def _open_async(url: Any) -> AsyncSessions:
+    sessions = AsyncSessions(url, secret=SECRET)
     asyncio.run(sessions.open())
     return sessions
 

@@ -28,13 +28,13 @@ def django_wsgi_bare() -> Subject:
     return Subject(WsgiCaller(_open(lambda _request: "nobody")), sign_in_nobody)
 
 
-def django_wsgi_tallystick() -> Subject:
+def django_wsgi_tallystick(url: Any = "memory://") -> Subject:
     """`SessionMiddleware` and `get_session(request)`; the access token in its cookie."""
-    _configure(f"{OURS}.SessionMiddleware", INSTALLED_APPS=[OURS])
+    _configure(f"{OURS}.SessionMiddleware", INSTALLED_APPS=[OURS], TALLYSTICK=_tallystick(url))
     from tallystick.integrations.django import get_session  # noqa: PLC0415
 
     app = _open(lambda request: get_session(request).get_user_id())
-    return Subject(WsgiCaller(app), sign_in_to(_tallystick().sessions.open()))
+    return Subject(WsgiCaller(app), sign_in_to(_find_app().sessions.open()))
 
 
 def django_wsgi_database() -> Subject:
@@ -62,15 +62,15 @@ def django_asgi_bare() -> Subject:
     return Subject(AsgiCaller(_open(user_of, is_async=True)), sign_in_nobody)
 
 
-def django_asgi_tallystick() -> Subject:
+def django_asgi_tallystick(url: Any = "memory://") -> Subject:
     """`SessionMiddleware` and `await aio.get_session(request)`; the access token in its cookie."""
-    _configure(f"{OURS}.SessionMiddleware", INSTALLED_APPS=[OURS])
+    _configure(f"{OURS}.SessionMiddleware", INSTALLED_APPS=[OURS], TALLYSTICK=_tallystick(url))
     from tallystick.integrations.django import aio  # noqa: PLC0415
 
     async def user_of(request: Any) -> str:
         return (await aio.get_session(request)).get_user_id()
 
-    app, sessions = _open(user_of, is_async=True), _tallystick().async_sessions
+    app, sessions = _open(user_of, is_async=True), _find_app().async_sessions
     asyncio.run(sessions.open())
     return Subject(AsgiCaller(app), _sign_in_to(sessions))
 
@@ -81,13 +81,13 @@ def drf_bare() -> Subject:
     return Subject(WsgiCaller(_open_drf([], lambda _request: "nobody")), sign_in_nobody)
 
 
-def drf_tallystick() -> Subject:
+def drf_tallystick(url: Any = "memory://") -> Subject:
     """`TallystickAuthentication` and `HasSession`; the access token in its cookie."""
-    _configure(f"{OURS}.SessionMiddleware", **_drf(OURS))
+    _configure(f"{OURS}.SessionMiddleware", **_drf(OURS), TALLYSTICK=_tallystick(url))
     from tallystick.integrations.drf import HasSession, TallystickAuthentication  # noqa: PLC0415
 
     app = _open_drf([TallystickAuthentication], lambda request: request.user.pk, [HasSession])
-    return Subject(WsgiCaller(app), sign_in_to(_tallystick().sessions.open()))
+    return Subject(WsgiCaller(app), sign_in_to(_find_app().sessions.open()))
 
 
 def drf_simplejwt() -> Subject:
@@ -100,7 +100,7 @@ def drf_simplejwt_stateless() -> Subject:
     return _simplejwt(is_stateless=True)
 
 
-SUBJECTS: dict[str, Callable[[], Subject]] = {
+SUBJECTS: dict[str, Callable[..., Subject]] = {
     made.__name__: made
     for made in (
         django_wsgi_bare,
@@ -129,7 +129,6 @@ def _configure(*middleware: str, **more: Any) -> None:
         ROOT_URLCONF="bench_urls",
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(database), "CONN_MAX_AGE": None}},
         LOGGING_CONFIG=None,
-        TALLYSTICK={"URL": "memory://", "SECRET": SECRET},
         # Every project has this one; without it no answer has a length, and each closes its connection.
         MIDDLEWARE=["django.middleware.common.CommonMiddleware", *middleware],
         **more,
@@ -166,7 +165,11 @@ def _route(me: Any, plain: Any) -> None:
     sys.modules["bench_urls"] = urls
 
 
-def _tallystick() -> Any:
+def _tallystick(url: Any) -> dict[str, Any]:
+    return {"URL": url, "SECRET": SECRET}
+
+
+def _find_app() -> Any:
     from django.apps import apps  # noqa: PLC0415
 
     return apps.get_app_config("tallystick")

@@ -19,12 +19,12 @@ def flask_bare() -> Subject:
     return Subject(WsgiCaller(_flask(lambda: "nobody")), sign_in_nobody)
 
 
-def flask_tallystick() -> Subject:
+def flask_tallystick(url: Any = None) -> Subject:
     """`Tallystick(app, sessions=...)` and `get_session()`; the access token in its cookie, the sessions in SQLite."""
     from tallystick.integrations.flask import Tallystick, get_session  # noqa: PLC0415
 
     directory = tempfile.TemporaryDirectory()
-    sessions = Sessions(f"sqlite:///{directory.name}/sessions.db", secret=SECRET).open()
+    sessions = Sessions(url or f"sqlite:///{directory.name}/sessions.db", secret=SECRET).open()
     app = _flask(lambda: get_session().get_user_id())
     Tallystick(app, sessions=sessions)
     app.extensions["keep"] = directory
@@ -66,7 +66,7 @@ def flask_own() -> Subject:
     return Subject(WsgiCaller(app), _sign_in_by_session(app, "session"))
 
 
-SUBJECTS: dict[str, Callable[[], Subject]] = {
+SUBJECTS: dict[str, Callable[..., Subject]] = {
     made.__name__: made
     for made in (
         flask_bare,

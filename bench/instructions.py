@@ -1,7 +1,8 @@
 """How many instructions a verification takes, and a request: `make bench`, or `python bench/instructions.py --help`.
 
 The figure that no other process and no clock disturbs: counted by valgrind (callgrind), in the process and without a
-store. Two runs, of which one verifies more tokens than the other; what differs is the verifications'.
+store. A process says where a count begins and ends by a call that nothing else makes, and at which callgrind writes down
+what it has counted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,8 @@ import environment
 import report
 
 TITLE = "Instructions"
-FEW, MANY = 100, 400
+WARM, COUNT = 100, 200
+"""Tokens that are verified before the count begins, when the interpreter has seen what it can adapt to, and within."""
 SEEN = 10
 """Tokens that come again and again."""
 SECRET = "a secret for the bench alone: it protects nothing"
@@ -41,40 +43,84 @@ NAMES = {
 }
 REQUESTS = {
     "starlette_bare": "Starlette, bare",
+    "starlette_plain": "Starlette, tallystick, route without a session",
     "starlette_seen": "Starlette, tallystick, seen before",
     "starlette_fresh": "Starlette, tallystick, fresh token",
     "fastapi_dependency": "FastAPI, bare, with an empty dependency",
+    "fastapi_plain": "FastAPI, tallystick, route without a session",
     "fastapi_seen": "FastAPI, tallystick, seen before",
+    "fastapi_fresh": "FastAPI, tallystick, fresh token",
+    "flask_bare": "Flask, bare",
+    "flask_plain": "Flask, tallystick, route without a session",
+    "flask_seen": "Flask, tallystick, seen before",
+    "flask_fresh": "Flask, tallystick, fresh token",
+    "django_wsgi_bare": "Django, WSGI, bare",
+    "django_wsgi_plain": "Django, WSGI, tallystick, route without a session",
+    "django_wsgi_seen": "Django, WSGI, tallystick, seen before",
+    "django_wsgi_fresh": "Django, WSGI, tallystick, fresh token",
+    "django_asgi_bare": "Django, ASGI, bare",
+    "django_asgi_plain": "Django, ASGI, tallystick, route without a session",
+    "django_asgi_seen": "Django, ASGI, tallystick, seen before",
+    "django_asgi_fresh": "Django, ASGI, tallystick, fresh token",
+    "drf_bare": "Django REST framework, bare",
+    "drf_plain": "Django REST framework, tallystick, route without a session",
+    "drf_seen": "Django REST framework, tallystick, seen before",
+    "drf_fresh": "Django REST framework, tallystick, fresh token",
 }
+KINDS = ("plain", "seen", "fresh")
+"""Of requests to an app with Tallystick."""
+AWAITED = ("starlette_tallystick", "fastapi_tallystick", "django_asgi_tallystick")
+VERIFICATION = "verification"
+MARK = os.getppid
+"""What nothing else calls, and what the C library has a function of the same name for."""
+Prepare = Callable[[str, list[str]], Callable[[], object]]
+"""What is to be counted, and tokens; what does it to all of them."""
+MEASURED = (*report.MEASURED, "starlette", "fastapi", "flask", "django", "djangorestframework")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description="Count the instructions of a verification, and of a request, with valgrind's callgrind, in some "
-        "four minutes."
+        description="Count the instructions of a verification, and of a request in each framework, with valgrind's "
+        "callgrind, in some three minutes."
     )
+    parser.add_argument("only", nargs="*", metavar="WHAT", help=f"of {', '.join((*NAMES, *REQUESTS))} (all)")
     parser.add_argument("--quick", action="store_true", help="only show the figures; writes nothing")
-    parser.add_argument("--run", nargs=3, metavar=("FILE", "WHAT", "COUNT"), help=argparse.SUPPRESS)
+    parser.add_argument("--run", nargs=2, metavar=("FILE", "PROCESS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    wanted = options.only or [*NAMES, *REQUESTS]
+    if unknown := set(wanted) - {*NAMES, *REQUESTS}:
+        parser.error(f"there is no {', '.join(sorted(unknown))} to count")
     environment.enter(renew=False)
     if options.run:
-        _run(Path(options.run[0]), options.run[1], int(options.run[2]))
+        _run(Path(options.run[0]), options.run[1], wanted)
         return
     if shutil.which("valgrind") is None:
         print("bench/instructions.py: valgrind is not on this machine, so no instructions were counted")
         return
+    found = _count_all(wanted)
+    section = {**report.describe_run(1, COUNT, is_pinned=False, measured=MEASURED), "instructions": found}
+    print("\n".join(report.table(_rows(found))))
+    if not options.quick and not options.only:
+        report.put_section(environment.HERE, TITLE, section, _as_markdown(section))
+
+
+def _count_all(wanted: Sequence[str]) -> dict[str, int]:
+    processes: dict[str, list[str]] = {}
+    for what in wanted:
+        processes.setdefault(_process_of(what), []).append(what)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "tokens"
         file.write_bytes(pickle.dumps(_make_tokens()))
-        wanted = [*NAMES, *REQUESTS]
-        runs = [(what, count) for what in wanted for count in (FEW, MANY)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            counts = dict(zip(runs, pool.map(lambda run: _count(file, *run), runs), strict=True))
-    found = {what: round((counts[what, MANY] - counts[what, FEW]) / (MANY - FEW)) for what in wanted}
-    section = {**report.describe_run(2, MANY, is_pinned=False), "instructions": found}
-    print("\n".join(report.table(_rows(found))))
-    if not options.quick:
-        report.put_section(environment.HERE, TITLE, section, _as_markdown(section))
+            counted = list(pool.map(lambda item: _count(file, *item), processes.items()))
+    together = {what: count for counts in counted for what, count in counts.items()}
+    return {what: together[what] for what in wanted}
+
+
+def _process_of(what: str) -> str:
+    """Each app has a process of its own, as Django has but one in each."""
+    framework, _, kind = what.rpartition("_")
+    return VERIFICATION if what in NAMES else f"{framework}_tallystick" if kind in KINDS else what
 
 
 def _make_tokens() -> tuple[list[Any], list[str]]:
@@ -84,117 +130,146 @@ def _make_tokens() -> tuple[list[Any], list[str]]:
 
     store = MemoryStore()
     sessions = Sessions(store, secret=SECRET).open()
-    tokens = [sessions.create_new_session(f"user-{n:08}", PAYLOAD).access_token.token for n in range(MANY)]
+    tokens = [sessions.create_new_session(f"user-{n:08}", PAYLOAD).access_token.token for n in range(WARM + COUNT)]
     return store.load_keys(sessions.config.app_id), tokens
 
 
-def _count(file: Path, what: str, count: int) -> int:
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, __file__]
+def _count(file: Path, process: str, wanted: Sequence[str]) -> dict[str, int]:
+    """What one of each takes. Callgrind writes a file at each mark: every second one is of what was to be counted."""
+    out = file.with_name(process)
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", f"--dump-before={MARK.__name__}"]
     done = subprocess.run(
-        [*command, "--run", str(file), what, str(count)],
+        [*command, sys.executable, __file__, "--run", str(file), process, *wanted],
         env={**os.environ, "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
         check=False,
     )
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    if done.returncode or found is None:
-        raise SystemExit(f"valgrind could not count {what}:\n{done.stderr[-2000:]}")
+    dumps = [out.with_name(f"{out.name}.{2 * number}") for number in range(1, len(wanted) + 1)]
+    if done.returncode or not all(dump.exists() for dump in dumps):
+        raise SystemExit(f"valgrind could not count {process}:\n{done.stderr[-2000:]}")
+    return {what: round(_total(dump) / COUNT) for what, dump in zip(wanted, dumps, strict=True)}
+
+
+def _total(dump: Path) -> int:
+    found = re.search(r"^(?:summary|totals): (\d+)", dump.read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"callgrind wrote no total into {dump.name}")
     return int(found[1])
 
 
-def _run(file: Path, what: str, count: int) -> None:
-    """Under valgrind: all is made ready alike, then ``count`` tokens are verified."""
+# Under valgrind
+
+
+def _run(file: Path, process: str, wanted: Sequence[str]) -> None:
     rows, tokens = pickle.loads(file.read_bytes())  # noqa: S301 - what this script has just written
-    if what in REQUESTS:
-        _serve(rows, what, (tokens[:SEEN] * (count // SEEN) if what.endswith("_seen") else tokens)[:count])
-        return
-    prepared, verify = _prepare(rows, tokens)
-    given: dict[str, list[Any]] = {"bare": prepared, "seen": tokens[:SEEN] * (count // SEEN)}
-    inputs = given.get(what.rpartition("_")[2], tokens)[:count]
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    asyncio.run(_await_each(verify[what], inputs)) if what.startswith("async") else _call_each(verify[what], inputs)
+    prepare = _open_facades(rows) if process == VERIFICATION else _open_app(rows, process)
+    for what in wanted:
+        is_seen = what.endswith("seen")
+        warm = prepare(what, tokens[:SEEN] * (WARM // SEEN) if is_seen else tokens[:WARM])
+        counted = prepare(what, tokens[:SEEN] * (COUNT // SEEN) if is_seen else tokens[WARM:])
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        warm()
+        gc.collect()
+        MARK()
+        counted()
+        gc.collect()  # what requests have left in cycles is theirs, too
+        MARK()
+        gc.enable()
 
 
-def _prepare(rows: list[Any], tokens: list[str]) -> tuple[list[Any], dict[str, Callable[[Any], Any]]]:
+def _open_facades(rows: list[Any]) -> Prepare:
+    """Verifications, by the library and by the facades."""
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
 
     from tallystick import AsyncSessions, Sessions  # noqa: PLC0415
     from tallystick.protocol.encoding import decode_base64url  # noqa: PLC0415
-    from tallystick.storage.memory import AsyncMemoryStore, MemoryStore  # noqa: PLC0415
+    from tallystick.storage.memory import AsyncMemoryStore  # noqa: PLC0415
 
-    store = MemoryStore()
-    for row in rows:
-        store.insert_key(row)
+    store = _store_with(rows)
+    loop = asyncio.new_event_loop()
     sessions = Sessions(store, secret=SECRET).open()
     async_sessions = AsyncSessions(AsyncMemoryStore(store), secret=SECRET)
-    asyncio.run(async_sessions.open())
+    loop.run_until_complete(async_sessions.open())
     public = sessions._deployment.keys.ring.keys[0].signer._public
     padding, digest = PKCS1v15(), SHA256()
-    parts = [token.rpartition(".") for token in tokens]
-    prepared = [(decode_base64url(signature), signed.encode("ascii")) for signed, _, signature in parts]
-    return prepared, {
-        "bare": lambda pair: public.verify(*pair, padding, digest),
-        "sync_seen": sessions.get_session,
-        "sync_fresh": sessions.get_session,
-        "async_seen": async_sessions.get_session,
-        "async_fresh": async_sessions.get_session,
-    }
+
+    def verify_each(pairs: list[tuple[bytes, bytes]]) -> None:
+        for signature, signed in pairs:
+            public.verify(signature, signed, padding, digest)
+
+    def get_each(tokens: list[str]) -> None:
+        for token in tokens:
+            sessions.get_session(token)
+
+    async def await_each(tokens: list[str]) -> None:
+        for token in tokens:
+            await async_sessions.get_session(token)
+
+    def prepare(what: str, tokens: list[str]) -> Callable[[], object]:
+        if what.startswith("async"):
+            return partial(loop.run_until_complete, await_each(tokens))
+        if what.startswith("sync"):
+            return partial(get_each, tokens)
+        parts = [token.rpartition(".") for token in tokens]
+        pairs = [(decode_base64url(signature), signed.encode("ascii")) for signed, _, signature in parts]
+        return partial(verify_each, pairs)
+
+    return prepare
 
 
-def _serve(rows: list[Any], what: str, tokens: list[str]) -> None:
+def _open_app(rows: list[Any], process: str) -> Prepare:
     """Requests in the process, each with a token in its cookie; also to the app that does not look at it."""
-    import apps_asgi  # noqa: PLC0415 - in the bench's environment alone
-    from calling import PATH  # noqa: PLC0415
+    from calling import PATH, PLAIN  # noqa: PLC0415 - in the bench's environment alone
     from subject import cookie  # noqa: PLC0415
+    from worker import SUBJECTS  # noqa: PLC0415
 
-    build = apps_asgi.SUBJECTS.get(what)
-    if build is None:
-        build = partial(getattr(apps_asgi, f"{what.partition('_')[0]}_tallystick"), _open_async(rows))
-    caller = build().caller
-    requests = [(PATH, cookie("sAccessToken", token)) for token in tokens]
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    caller.time(requests)
+    from tallystick.storage.memory import AsyncMemoryStore  # noqa: PLC0415
+
+    store: Any = _store_with(rows)
+    if process in AWAITED:
+        store = AsyncMemoryStore(store)
+    subject = SUBJECTS[process](store) if process.endswith("_tallystick") else SUBJECTS[process]()
+
+    def prepare(what: str, tokens: list[str]) -> Callable[[], object]:
+        path = PLAIN if what.endswith("_plain") else PATH
+        return partial(subject.caller.time, [(path, cookie("sAccessToken", token)) for token in tokens])
+
+    return prepare
 
 
-def _open_async(rows: list[Any]) -> Any:
-    """Sessions with these signing keys."""
-    from tallystick import AsyncSessions  # noqa: PLC0415
-    from tallystick.storage.memory import AsyncMemoryStore, MemoryStore  # noqa: PLC0415
+def _store_with(rows: list[Any]) -> Any:
+    """A store with these signing keys."""
+    from tallystick.storage.memory import MemoryStore  # noqa: PLC0415
 
     store = MemoryStore()
     for row in rows:
         store.insert_key(row)
-    sessions = AsyncSessions(AsyncMemoryStore(store), secret=SECRET)
-    asyncio.run(sessions.open())
-    return sessions
+    return store
 
 
-def _call_each(verify: Callable[[Any], Any], inputs: list[Any]) -> None:
-    for one in inputs:
-        verify(one)
-
-
-async def _await_each(verify: Callable[[Any], Any], inputs: list[Any]) -> None:
-    for one in inputs:
-        await verify(one)
+# For the reader
 
 
 def _rows(found: dict[str, int]) -> list[tuple[str, ...]]:
     rows = [
-        (name, f"{found[what]:,}", f"{found[what] - found['bare']:,}" if what.endswith("fresh") else "")
+        (name, f"{found[what]:,}", _beside(found, what, "bare") if what.endswith("fresh") else "")
         for what, name in NAMES.items()
+        if what in found
     ]
-    bare: dict[str, int] = {}
+    first: dict[str, str] = {}
     for what, name in REQUESTS.items():
-        base = bare.setdefault(what.partition("_")[0], found[what])  # the first of each framework
-        rows.append((name, f"{found[what]:,}", f"{found[what] - base:,}" if found[what] != base else ""))
+        base = first.setdefault(what.rpartition("_")[0], what)  # the first of each framework is the bare one
+        if what in found:
+            rows.append((name, f"{found[what]:,}", _beside(found, what, base)))
     return [("", "instructions", "beside the signature, or the bare app"), *rows]
+
+
+def _beside(found: dict[str, int], what: str, base: str) -> str:
+    return f"{found[what] - found[base]:,}" if base in found and base != what else ""
 
 
 def _as_markdown(section: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ import apps_wsgi
 from calling import PATH, PLAIN, Headers
 from subject import Subject
 
-SUBJECTS: dict[str, Callable[[], Subject]] = {**apps_asgi.SUBJECTS, **apps_wsgi.SUBJECTS, **apps_django.SUBJECTS}
+SUBJECTS: dict[str, Callable[..., Subject]] = {**apps_asgi.SUBJECTS, **apps_wsgi.SUBJECTS, **apps_django.SUBJECTS}
 KEPT = 100
 """Clients whose requests come again and again."""
 AT_ONCE = 500
