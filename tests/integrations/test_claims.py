@@ -28,6 +28,7 @@ from tallystick.testing import START, FakeClock
 from tallystick.transport.dialogue import Question
 from tallystick.transport.exchange import Exchange
 from tallystick.transport.session import hand_over_created
+from tallystick.transport.usual import UsualRequests
 from tests.integrations.asgi import AsgiClient
 from tests.integrations.browser import Browser
 from tests.integrations.conftest import Serve
@@ -323,8 +324,8 @@ def sessions(clock: FakeClock) -> Sessions:
 def begin(sessions: Sessions, user: str) -> tuple[wsgi.Session, Exchange]:
     exchange = Exchange(Post(), sessions.config)
     created = sessions.create_new_session(user)
-    slot = wsgi.Slot(exchange, sessions, lambda question: question.put_to(sessions))
-    return wsgi.Session(slot, hand_over_created(exchange, "header", created)), exchange
+    slot = wsgi.Slot(exchange, UsualRequests(sessions), lambda question: question.put_to(sessions))
+    return wsgi.Session(exchange, hand_over_created(exchange, "header", created), slot), exchange
 
 
 def test_a_synchronous_session_does_the_same_without_waiting(sessions: Sessions):

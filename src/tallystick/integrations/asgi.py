@@ -31,15 +31,15 @@ from tallystick.errors import GeneralError, SessionError
 from tallystick.integrations.streams import Connection, end_with
 from tallystick.integrations.watching import Watches
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator
-from tallystick.sessions import Sessions
-from tallystick.transport.changes import Changes
+from tallystick.transport.changes import NO_CHANGES, Changes
 from tallystick.transport.cors import get_all_cors_headers, get_cors_expose_headers
 from tallystick.transport.decisions import Answer
 from tallystick.transport.dialogue import Dialogue, Question, check_sessions, hold_async
-from tallystick.transport.exchange import Exchange
+from tallystick.transport.exchange import Exchange, OfRequest
 from tallystick.transport.routes import Routes
-from tallystick.transport.session import Held, SessionContent, create, verify, verify_alone
+from tallystick.transport.session import Held, SessionContent, create, verify
 from tallystick.transport.streams import check_origin
+from tallystick.transport.usual import UsualRequests
 from tallystick.types import Json
 
 __all__ = [
@@ -64,6 +64,7 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 _RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 _SCOPE_KEY: Final = "tallystick"
+_CREDENTIALS: Final = (b"cookie", b"authorization")
 
 
 class HasScope(Protocol):
@@ -75,13 +76,10 @@ class HasScope(Protocol):
         ...
 
 
-class ScopeRequest:
+class ScopeRequest(OfRequest):
     """A request as transport sees it. Headers are looked up, not parsed: most routes need none."""
 
-    __slots__ = ("_scope",)
-
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    _scope: Scope
 
     @property
     def method(self) -> str:
@@ -114,13 +112,23 @@ class ScopeRequest:
                     found += b"; " + value
         return None if found is None else found.decode("latin-1")
 
+    def credentials(self) -> tuple[str | None, str | None]:
+        cookie = authorization = None
+        for key, value in self._scope["headers"]:
+            if key in _CREDENTIALS:
+                text = value.decode("latin-1")
+                if key == b"cookie":
+                    cookie = text if cookie is None else f"{cookie}; {text}"  # as above
+                elif authorization is None:
+                    authorization = text
+        return cookie, authorization
+
 
 class Session(SessionContent):
     """The session of one request. What only looks at the token answers at once; what needs the store is awaited and
     raises :class:`Unauthorised` where the session has ended meanwhile."""
 
-    def __init__(self, slot: Slot, held: Held) -> None:
-        self._exchange, self._held, self._slot = slot.exchange, held, slot
+    _slot: Slot
 
     async def revoke_session(self) -> None:
         """End the session and take the client's tokens away."""
@@ -165,22 +173,13 @@ class Session(SessionContent):
         await self._slot.hold(self._merge(update))
 
 
-class Slot:
+class Slot(OfRequest):
     """What a middleware leaves with the request for the app's own code: how to ask the sessions on its behalf."""
 
-    __slots__ = ("_answer", "exchange", "sessions", "watches")
-
-    def __init__(
-        self,
-        exchange: Exchange,
-        sessions: Sessions | AsyncSessions,
-        answer: Callable[[Question], Awaitable[Any]],
-        watches: Watches | None = None,
-    ) -> None:
-        self.exchange = exchange
-        self.sessions = sessions
-        self.watches = watches
-        self._answer = answer
+    exchange: Exchange
+    _usual: UsualRequests
+    _answer: Callable[[Question], Awaitable[Any]]
+    watches: Watches | None
 
     async def hold(self, dialogue: Dialogue[T]) -> T:
         """Ask what ``dialogue`` asks."""
@@ -194,7 +193,29 @@ class Slot:
         tenant_id: str,
     ) -> Session:
         """See :func:`create_new_session`."""
-        return Session(self, await self.hold(create(self.exchange, user_id, jwt_payload, session_data, tenant_id)))
+        held = await self.hold(create(self.exchange, user_id, jwt_payload, session_data, tenant_id))
+        return Session(self.exchange, held, self)
+
+    def find_session(
+        self, anti_csrf_check: bool | None, check_database: bool, override: OverrideValidators | None
+    ) -> Session | None:
+        """The session of a usual request, for which nothing is awaited; None where it takes :meth:`ask_for_session`."""
+        if check_database or override is not None:
+            return None
+        return self.session_of(self._usual.verify(self.exchange, anti_csrf_check))
+
+    async def ask_for_session(
+        self,
+        session_required: bool,
+        anti_csrf_check: bool | None,
+        check_database: bool,
+        override: OverrideValidators | None,
+        silence: FeedSilence | None,
+    ) -> Session | None:
+        """See :func:`get_session`."""
+        return self.session_of(
+            await self.hold(verify(self.exchange, session_required, anti_csrf_check, check_database, override, silence))
+        )
 
     async def get_session(
         self,
@@ -204,38 +225,45 @@ class Slot:
         override: OverrideValidators | None,
         silence: FeedSilence | None,
     ) -> Session | None:
-        """See :func:`get_session`."""
-        held = None
-        if not check_database and override is None:
-            held = verify_alone(self.exchange, self.sessions, anti_csrf_check)
-        if held is None:
-            held = await self.hold(
-                verify(self.exchange, session_required, anti_csrf_check, check_database, override, silence)
-            )
-        return self.session_of(held)
+        """Both."""
+        session = self.find_session(anti_csrf_check, check_database, override)
+        if session is None:
+            session = await self.ask_for_session(session_required, anti_csrf_check, check_database, override, silence)
+        return session
 
     def session_of(self, held: Held | None) -> Session | None:
         """What a request's code sees of what the request holds."""
-        return None if held is None else Session(self, held)
+        return None if held is None else Session(self.exchange, held, self)
+
+
+class ResponseSlot(Slot):
+    """The same, with the response, which passes through it."""
+
+    _send: Send
+    has_started: bool = False
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send on what the app sends, with the changes made. No coroutine of its own: the server's does."""
+        if not self.has_started and message["type"] == "http.response.start":
+            self.has_started = True
+            if self.exchange.changes is not NO_CHANGES:
+                message["headers"] = _change(message.get("headers", ()), self.exchange.changes)
+        return self._send(message)
 
 
 class WebSocketSlot(Slot):
     """The same for a WebSocket, which is watched from the moment that its session is known."""
 
-    __slots__ = ("_connection",)
+    _connection: Connection
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        sessions: AsyncSessions,
-        answer: Callable[[Question], Awaitable[Any]],
-        watches: Watches,
-        connection: Connection,
-    ) -> None:
-        super().__init__(exchange, sessions, answer, watches)
-        self._connection = connection
+    def find_session(
+        self, anti_csrf_check: bool | None, check_database: bool, override: OverrideValidators | None
+    ) -> Session | None:
+        """See :meth:`Slot.find_session`."""
+        check_origin(self.exchange)
+        return self._watch(super().find_session(False, check_database, override))
 
-    async def get_session(
+    async def ask_for_session(
         self,
         session_required: bool,
         anti_csrf_check: bool | None,
@@ -244,8 +272,9 @@ class WebSocketSlot(Slot):
         silence: FeedSilence | None,
     ) -> Session | None:
         """See :func:`get_session`."""
-        check_origin(self.exchange)
-        session = await super().get_session(session_required, False, check_database, override, silence)
+        return self._watch(await super().ask_for_session(session_required, False, check_database, override, silence))
+
+    def _watch(self, session: Session | None) -> Session | None:
         if session is not None:
             self._connection.watch(session.get_handle())
         return session
@@ -259,6 +288,7 @@ class SessionMiddleware:
         self.sessions = check_sessions(sessions, AsyncSessions, type(self).__name__)
         self.routes = Routes(sessions.config)
         self._config = sessions.config
+        self._usual = UsualRequests(self.sessions)
         self._watches = Watches(self.sessions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -270,28 +300,19 @@ class SessionMiddleware:
             await self.app(scope, receive, send)
             return
         exchange = Exchange(ScopeRequest(scope), self._config)
-        scope[_SCOPE_KEY] = slot = Slot(exchange, self.sessions, self._answer, self._watches)
-        has_started = False
-
-        async def send_changed(message: Message) -> None:
-            nonlocal has_started
-            if not has_started and message["type"] == "http.response.start":
-                has_started = True
-                if exchange.changes:
-                    message["headers"] = _change(message.get("headers", ()), exchange.changes)
-            await send(message)
-
-        route = self.routes.find(exchange.request)
+        scope[_SCOPE_KEY] = slot = ResponseSlot(exchange, self._usual, self._answer, self._watches, send)
         try:
+            # What the app is mounted at stands before our own paths.
+            route = self.routes.find(exchange.request) if self.routes.prefix in scope["path"] else None
             if route is None:
-                await self.app(scope, receive, send_changed)
+                await self.app(scope, receive, slot.send)
                 return
             answer = await slot.hold(route(exchange))
         except SessionError as error:
-            if has_started:
+            if slot.has_started:
                 raise
             answer = exchange.answer(error)
-        await _respond(answer, send_changed)
+        await _respond(answer, slot.send)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(ScopeRequest(scope), self._config)
@@ -301,7 +322,7 @@ class SessionMiddleware:
                 message["headers"] = _change(message.get("headers", ()), exchange.changes)
 
         connection = Connection(exchange, self._watches, receive, send, change_headers)
-        scope[_SCOPE_KEY] = WebSocketSlot(exchange, self.sessions, self._answer, self._watches, connection)
+        scope[_SCOPE_KEY] = WebSocketSlot(exchange, self._usual, self._answer, self._watches, connection)
         try:
             await self.app(scope, connection.receive, connection.send)
         except SessionError as error:
@@ -365,12 +386,13 @@ async def get_session(
     :class:`TryRefreshToken` or :class:`InvalidClaims`, which the middleware answers.
     """
     scope = _scope(request)
-    return _remember(
-        scope,
-        await _slot(scope).get_session(
+    slot = _slot(scope)
+    session = slot.find_session(anti_csrf_check, check_database, override_global_claim_validators)
+    if session is None:
+        session = await slot.ask_for_session(
             session_required, anti_csrf_check, check_database, override_global_claim_validators, on_feed_silence
-        ),
-    )
+        )
+    return _remember(scope, session)
 
 
 def until_session_ends(request: HasScope | Scope, events: AsyncIterable[T]) -> AsyncIterator[T]:

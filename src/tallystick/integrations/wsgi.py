@@ -19,17 +19,18 @@ from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, overload
 
-from tallystick.aio import AsyncSessions
 from tallystick.config import PUBLIC, FeedSilence
 from tallystick.errors import GeneralError, SessionError
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator
 from tallystick.sessions import Sessions
+from tallystick.transport.changes import NO_CHANGES
 from tallystick.transport.cors import get_all_cors_headers, get_cors_expose_headers
 from tallystick.transport.decisions import Answer
 from tallystick.transport.dialogue import Dialogue, Question, check_sessions, hold
-from tallystick.transport.exchange import Exchange
+from tallystick.transport.exchange import Exchange, OfRequest
 from tallystick.transport.routes import Routes
-from tallystick.transport.session import Held, SessionContent, create, verify, verify_alone
+from tallystick.transport.session import Held, SessionContent, create, verify
+from tallystick.transport.usual import UsualRequests
 from tallystick.types import Json
 
 if TYPE_CHECKING:
@@ -57,14 +58,11 @@ SESSION_KEY: Final = "tallystick.session"
 _SLOT_KEY: Final = "tallystick.slot"
 
 
-class EnvironRequest:
+class EnvironRequest(OfRequest):
     """A request as transport sees it. Looked up when it is asked for, so that what a layer within has changed counts,
     such as one that takes a proxy's word for the scheme."""
 
-    __slots__ = ("environ",)
-
-    def __init__(self, environ: Mapping[str, Any]) -> None:
-        self.environ = environ
+    environ: Mapping[str, Any]
 
     @property
     def method(self) -> str:
@@ -88,13 +86,16 @@ class EnvironRequest:
         value: str | None = self.environ.get(f"HTTP_{name.upper().replace('-', '_')}")
         return value
 
+    def credentials(self) -> tuple[str | None, str | None]:
+        environ = self.environ
+        return environ.get("HTTP_COOKIE"), environ.get("HTTP_AUTHORIZATION")
+
 
 class Session(SessionContent):
     """The session of one request. What only looks at the token costs nothing; what needs the store raises
     :class:`Unauthorised` where the session has ended meanwhile."""
 
-    def __init__(self, slot: Slot, held: Held) -> None:
-        self._exchange, self._held, self._slot = slot.exchange, held, slot
+    _slot: Slot
 
     def revoke_session(self) -> None:
         """End the session and take the client's tokens away."""
@@ -139,17 +140,12 @@ class Session(SessionContent):
         self._slot.hold(self._merge(update))
 
 
-class Slot:
+class Slot(OfRequest):
     """What a middleware leaves with the request for the app's own code: how to ask the sessions on its behalf."""
 
-    __slots__ = ("_answer", "exchange", "sessions")
-
-    def __init__(
-        self, exchange: Exchange, sessions: Sessions | AsyncSessions, answer: Callable[[Question], Any]
-    ) -> None:
-        self.exchange = exchange
-        self.sessions = sessions
-        self._answer = answer
+    exchange: Exchange
+    _usual: UsualRequests
+    _answer: Callable[[Question], Any]
 
     def hold(self, dialogue: Dialogue[T]) -> T:
         """Ask what ``dialogue`` asks."""
@@ -163,7 +159,8 @@ class Slot:
         tenant_id: str,
     ) -> Session:
         """See :func:`create_new_session`."""
-        return Session(self, self.hold(create(self.exchange, user_id, jwt_payload, session_data, tenant_id)))
+        held = self.hold(create(self.exchange, user_id, jwt_payload, session_data, tenant_id))
+        return Session(self.exchange, held, self)
 
     def get_session(
         self,
@@ -187,7 +184,7 @@ class Slot:
         """What the request holds."""
         held = None
         if not check_database and override is None:
-            held = verify_alone(self.exchange, self.sessions, anti_csrf_check)
+            held = self._usual.verify(self.exchange, anti_csrf_check)
         if held is None:
             held = self.hold(
                 verify(self.exchange, session_required, anti_csrf_check, check_database, override, silence)
@@ -196,7 +193,7 @@ class Slot:
 
     def session_of(self, held: Held | None) -> Session | None:
         """What a request's code sees of what the request holds."""
-        return None if held is None else Session(self, held)
+        return None if held is None else Session(self.exchange, held, self)
 
 
 class Carrier:
@@ -206,18 +203,20 @@ class Carrier:
         self.app = app
         self.sessions = sessions
         self._config = sessions.config
+        self._usual = UsualRequests(sessions)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         exchange = Exchange(EnvironRequest(environ), self._config)
-        environ[_SLOT_KEY] = Slot(exchange, self.sessions, self._answer)
+        environ[_SLOT_KEY] = Slot(exchange, self._usual, self._answer)
         environ.pop(SESSION_KEY, None)  # of a server that uses its dict again (P-36)
 
         def start_changed(
             status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
         ) -> Callable[[bytes], object]:
-            changed = exchange.changes.apply_to(headers) if exchange.changes else headers
-            return start_response(status, changed, *(() if exc_info is None else (exc_info,)))
+            if exchange.changes is not NO_CHANGES:
+                headers = exchange.changes.apply_to(headers)
+            return start_response(status, headers, *(() if exc_info is None else (exc_info,)))
 
         return self.app(environ, start_changed)
 
@@ -240,7 +239,8 @@ class SessionMiddleware:
 
     def _serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         slot = slot_of(environ)
-        route = self.routes.find(slot.exchange.request)
+        is_near = self.routes.prefix in environ.get("PATH_INFO", "")
+        route = self.routes.find(slot.exchange.request) if is_near else None
         has_started = False
 
         def start(*args: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - start_response's own

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tallystick.config import AntiCsrf, Config
+from tallystick.config import AntiCsrf
 from tallystick.errors import (
     GeneralError,
     InvalidClaims,
@@ -19,7 +19,7 @@ from tallystick.errors import (
 )
 from tallystick.protocol.access_token import parse_access_token
 from tallystick.transport.changes import Changes
-from tallystick.transport.cookies import ID_REFRESH_COOKIE, split_cookies
+from tallystick.transport.cookies import ID_REFRESH_COOKIE
 from tallystick.transport.policy import Policy, check_can_set_cookies
 from tallystick.transport.request import Request
 from tallystick.transport.tokens import (
@@ -34,13 +34,12 @@ from tallystick.transport.tokens import (
     count_cookies,
     find_access_tokens,
     find_refresh_tokens,
-    read_bearer,
 )
 from tallystick.types import FoundSession, Json
 
 _SAFE_METHODS: Final = frozenset({"GET"})
 """HEAD is checked like any other (spec/fdi.md 2.3)."""
-_WITHOUT_TOKENS: Final = frozenset({"OPTIONS", "TRACE"})
+WITHOUT_TOKENS: Final = frozenset({"OPTIONS", "TRACE"})
 """Browsers send no tokens with these."""
 
 
@@ -124,29 +123,11 @@ def decide_creation(request: Request, policy: Policy) -> Creation:
     )
 
 
-def find_usual_token(request: Request, config: Config) -> tuple[Method, str] | None:
-    """The access token of a request that is like nearly all of them, and how it came. None where it takes
-    :func:`decide_verification`. Whether it is one of ours is yet to be seen."""
-    allowed = config.token_transfer_method
-    if config.is_classic or request.method in _WITHOUT_TOKENS:
-        return None
-    found, name = None, config.access_cookie
-    for key, value in split_cookies(request.header("cookie") or ""):
-        if key == ID_REFRESH_COOKIE or (key == name and found):
-            return None
-        if key == name:
-            found = value
-    bearer = read_bearer(request)
-    if bearer is not None:
-        return ("header", bearer) if allowed != "cookie" else None
-    return ("cookie", found) if found and allowed != "header" else None
-
-
-def needs_anti_csrf(request: Request, method: Method, anti_csrf_check: bool | None) -> bool:
+def needs_anti_csrf(verb: str, method: Method, anti_csrf_check: bool | None) -> bool:
     """Whether a request must show that it was not sent by another site."""
     if method != "cookie":
         return False
-    return request.method not in _SAFE_METHODS if anti_csrf_check is None else anti_csrf_check
+    return verb not in _SAFE_METHODS if anti_csrf_check is None else anti_csrf_check
 
 
 def decide_verification(
@@ -156,7 +137,7 @@ def decide_verification(
 
     Raises :class:`TryRefreshToken` or :class:`Unauthorised`.
     """
-    if request.method in _WITHOUT_TOKENS:
+    if request.method in WITHOUT_TOKENS:
         if session_required:
             raise GeneralError(
                 f"a session cannot be verified on {request.method}: browsers send no tokens with it. "
@@ -177,7 +158,7 @@ def decide_verification(
             raise Unauthorised("there is no access token", reason="missing_token", clear_tokens=False)
         return None
     method, text = presented
-    needed = needs_anti_csrf(request, method, anti_csrf_check)
+    needed = needs_anti_csrf(request.method, method, anti_csrf_check)
     if needed and policy.anti_csrf is AntiCsrf.VIA_CUSTOM_HEADER and request.header("rid") is None:
         raise TryRefreshToken("the request has no rid header", reason="anti_csrf_failed")
     via_token = needed and policy.anti_csrf is AntiCsrf.VIA_TOKEN

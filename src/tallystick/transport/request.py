@@ -34,6 +34,10 @@ class Request(Protocol):
         """The value of a header by its lower-case name; several ``cookie`` headers joined with ``"; "``."""
         ...
 
+    def credentials(self) -> tuple[str | None, str | None]:
+        """The headers ``cookie`` and ``authorization``, at one look: each request is asked for both."""
+        ...
+
 
 def identify_client(request: Request) -> ClientInfo:
     """What is told of the client that sent a request."""

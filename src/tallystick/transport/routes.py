@@ -38,12 +38,13 @@ class Routes:
             self.by_place[("DELETE", f"{auth}{DEVICES}")] = end_other_devices
             self.by_place[("DELETE", f"{auth}{DEVICES}/{ONE}")] = end_device
         self._one_device: Final = f"{auth}{DEVICES}/"
-        self._prefix: Final = commonpath([path for _, path in self.by_place])
+        self.prefix: Final = commonpath([path for _, path in self.by_place])
+        """What is in all of their paths, to tell at a glance that a request is the app's."""
 
     def find(self, request: Request) -> Route | None:
         """What answers ``request``; None where that is the app. A slash at the path's end does not matter."""
         path = request.path
-        if not path.startswith(self._prefix):
+        if not path.startswith(self.prefix):
             return None
         path = path.rstrip("/")
         found = self.by_place.get((request.method, path))

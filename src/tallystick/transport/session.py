@@ -8,25 +8,17 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from tallystick.aio import AsyncSessions
-from tallystick.config import PUBLIC, AntiCsrf, FeedSilence
-from tallystick.errors import InvalidClaims, SessionError, Unauthorised
+from tallystick.config import PUBLIC, FeedSilence
+from tallystick.errors import InvalidClaims, Unauthorised
 from tallystick.protocol.access_token import RESERVED_CLAIMS, parse_access_token
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_claim
 from tallystick.sessions import Sessions
-from tallystick.transport.decisions import (
-    add_issuer,
-    decide_creation,
-    decide_verification,
-    find_usual_token,
-    needs_anti_csrf,
-)
+from tallystick.transport.decisions import add_issuer, decide_creation, decide_verification
 from tallystick.transport.dialogue import Dialogue, ask
-from tallystick.transport.exchange import Exchange
+from tallystick.transport.exchange import HIDDEN, Exchange, OfRequest
 from tallystick.transport.request import identify_client
 from tallystick.transport.tokens import Method, attach_access_token, attach_created, clear
 from tallystick.types import (
-    OMITTED,
     CreatedSession,
     FoundSession,
     Json,
@@ -51,6 +43,8 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Held(info={self.info!r}, method={self.method!r})"
+
+    __rich_repr__ = HIDDEN
 
 
 def create(
@@ -107,27 +101,6 @@ def verify(
     return _hand_over_found(exchange, verification.method, verification.access_token, found)
 
 
-def verify_alone(
-    exchange: Exchange, sessions: Sessions | AsyncSessions, anti_csrf_check: bool | None = None
-) -> Held | None:
-    """The same for the usual request, where nobody has to be asked, without the cost of a dialogue. None where it takes
-    :func:`verify`."""
-    usual = find_usual_token(exchange.request, exchange.config)
-    if usual is None:
-        return None
-    method, text = usual
-    if needs_anti_csrf(exchange.request, method, anti_csrf_check) and exchange.policy.anti_csrf is not AntiCsrf.NONE:
-        return None
-    try:
-        found = sessions.verify_alone(text, None, OMITTED, False)
-    except SessionError as error:
-        if parse_access_token(text) is None:
-            return None  # a token of some other system (P-57)
-        exchange.note(error)
-        raise
-    return None if found is None else Held(found.session, method, text)
-
-
 def end(exchange: Exchange, held: Held) -> Dialogue[None]:
     """End the session, and take the client's tokens away also where it was gone already (P-42)."""
     yield from ask(Sessions.revoke_session, held.info.handle)
@@ -155,12 +128,11 @@ def _hand_over_found(exchange: Exchange, method: Method, access_token: str, foun
     return Held(found.session, method, found.access_token.token, found.front_token)
 
 
-class SessionContent:
+class SessionContent(OfRequest, weakref=True):
     """Who is signed in, and with which tokens; and the dialogues of a session. Adapters hold these, awaited or not."""
 
-    def __init__(self, exchange: Exchange, held: Held) -> None:
-        self._exchange = exchange
-        self._held = held
+    _exchange: Exchange
+    _held: Held
 
     def get_handle(self) -> str:
         """The session's handle. It is no secret."""

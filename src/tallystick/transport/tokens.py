@@ -68,11 +68,14 @@ def find_refresh_tokens(request: Request, policy: Policy) -> dict[Method, str]:
 
 
 def read_bearer(request: Request) -> str | None:
-    """What stands after ``Bearer`` in the Authorization header, with a capital and one blank."""
+    """The token of the Authorization header."""
     value = request.header("authorization")
-    if value is None or not value.startswith(_BEARER):
-        return None
-    return value[len(_BEARER) :].strip() or None
+    return None if value is None else parse_bearer(value)
+
+
+def parse_bearer(value: str) -> str | None:
+    """What stands after ``Bearer`` in an Authorization header's value, with a capital and one blank."""
+    return value[len(_BEARER) :].strip() or None if value.startswith(_BEARER) else None
 
 
 def count_cookies(request: Request, name: str) -> int:

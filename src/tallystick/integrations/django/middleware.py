@@ -13,10 +13,11 @@ from django.http import HttpResponse
 
 from tallystick.errors import SessionError
 from tallystick.integrations.django.requests import attach, attached_to, is_async
-from tallystick.transport.changes import Changes
+from tallystick.transport.changes import NO_CHANGES, Changes
 from tallystick.transport.cookies import Cookie
 from tallystick.transport.decisions import Answer
 from tallystick.transport.routes import Routes
+from tallystick.transport.usual import UsualRequests
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -46,12 +47,13 @@ class SessionMiddleware:
         app = _find_app()
         self.sessions = app.async_sessions if self._is_async else app.sessions
         self.routes = Routes(self.sessions.config)
+        self._usual = UsualRequests(self.sessions)
 
     def __call__(self, request: HttpRequest) -> Any:  # noqa: ANN401 - a response, or an awaitable of it
         """Serve one request."""
         if self._is_async:
             return self._serve_async(request)
-        attached = attach(request, self.sessions)
+        attached = attach(request, self.sessions, self._usual)
         exchange = attached.exchange
         route = self.routes.find(exchange.request)
         if route is None:
@@ -64,7 +66,7 @@ class SessionMiddleware:
         return _change(response, exchange.changes)
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
-        attached = attach(request, self.sessions)
+        attached = attach(request, self.sessions, self._usual)
         exchange = attached.exchange
         route = self.routes.find(exchange.request)
         if route is None:
@@ -95,7 +97,7 @@ def _respond(answer: Answer) -> HttpResponse:
 
 
 def _change(response: HttpResponseBase, changes: Changes) -> HttpResponseBase:
-    if changes:
+    if changes is not NO_CHANGES:
         merged = changes.merge_into(response.items())
         for name in [name for name, _ in response.items()]:
             del response[name]

@@ -16,7 +16,8 @@ from tallystick.integrations.wsgi import EnvironRequest, Session
 from tallystick.protocol.claims import OverrideValidators
 from tallystick.sessions import Sessions
 from tallystick.transport.dialogue import Question
-from tallystick.transport.exchange import Exchange
+from tallystick.transport.exchange import Exchange, OfRequest
+from tallystick.transport.usual import UsualRequests
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -27,16 +28,16 @@ _SESSION: Final = "tallystick"
 _ATTACHED: Final = "_tallystick"
 
 
-class _DjangoRequest:
+class _DjangoRequest(OfRequest):
     """A request as transport sees it."""
 
-    __slots__ = ("_given", "_request")
+    _request: HttpRequest
 
-    def __init__(self, request: HttpRequest) -> None:
-        self._request = request
+    @property
+    def _given(self) -> EnvironRequest | ScopeRequest:
         # The server's own words: under ASGI, Django joins the cookies that HTTP/2 has split with commas.
-        scope: Scope | None = getattr(request, "scope", None)
-        self._given = EnvironRequest(request.META) if scope is None else ScopeRequest(scope)
+        scope: Scope | None = vars(self._request).get("scope")
+        return EnvironRequest(self._request.META) if scope is None else ScopeRequest(scope)
 
     @property
     def method(self) -> str:
@@ -57,8 +58,11 @@ class _DjangoRequest:
     def header(self, name: str) -> str | None:
         return self._given.header(name)
 
+    def credentials(self) -> tuple[str | None, str | None]:
+        return self._given.credentials()
 
-class Attached:
+
+class Attached(OfRequest):
     """One request's exchange, and how to ask the sessions on its behalf.
 
     The server decides which facade there is, and the view whether it is awaited; all four pairs work, and none starts
@@ -66,21 +70,19 @@ class Attached:
     an async view, for which Django has made a loop, has them answered by the server's own thread.
     """
 
-    __slots__ = ("_sessions", "exchange")
-
-    def __init__(self, request: HttpRequest, sessions: Sessions | AsyncSessions) -> None:
-        self.exchange = Exchange(_DjangoRequest(request), sessions.config)
-        self._sessions = sessions
+    exchange: Exchange
+    _sessions: Sessions | AsyncSessions
+    _usual: UsualRequests
 
     def slot(self) -> wsgi.Slot:
         """For code that waits."""
         is_awaited = isinstance(self._sessions, AsyncSessions)
-        return wsgi.Slot(self.exchange, self._sessions, async_to_sync(self._await) if is_awaited else self._put)
+        return wsgi.Slot(self.exchange, self._usual, async_to_sync(self._await) if is_awaited else self._put)
 
     def async_slot(self) -> asgi.Slot:
         """For code that awaits."""
         is_awaited = isinstance(self._sessions, AsyncSessions)
-        return asgi.Slot(self.exchange, self._sessions, self._await if is_awaited else sync_to_async(self._put))
+        return asgi.Slot(self.exchange, self._usual, self._await if is_awaited else sync_to_async(self._put), None)
 
     def _put(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
         return question.put_to(self._sessions)
@@ -94,11 +96,11 @@ def is_async(function: Callable[..., object]) -> bool:
     return iscoroutinefunction(function)  # pyright: ignore[reportDeprecated] - which asgiref sees to
 
 
-def attach(request: HttpRequest, sessions: Sessions | AsyncSessions) -> Attached:
+def attach(request: HttpRequest, sessions: Sessions | AsyncSessions, usual: UsualRequests) -> Attached:
     """Leave with a request what its views will ask for."""
-    attached = Attached(request, sessions)
+    attached = Attached(Exchange(_DjangoRequest(request), sessions.config), sessions, usual)
     setattr(request, _ATTACHED, attached)
-    remember(request, None)  # P-41
+    setattr(request, _SESSION, None)  # P-41
     return attached
 
 
