@@ -1,8 +1,8 @@
 """How many instructions a verification takes, and a request: `make bench`, or `python bench/instructions.py --help`.
 
 The figure that no other process and no clock disturbs: counted by valgrind (callgrind), in the process and without a
-store. A process says where a count begins and ends by a call that nothing else makes; at each, callgrind writes down what
-it has counted.
+store. A process says where a count begins and ends by a call that nothing else makes; at each, callgrind writes down
+what it has counted.
 """
 
 from __future__ import annotations

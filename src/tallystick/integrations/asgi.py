@@ -124,6 +124,10 @@ class ScopeRequest(OfRequest):
         return cookie, authorization
 
 
+_OVER: Final = ScopeRequest({"path": "", "headers": ()})
+"""In the place of a request that has had its answer: whatever its session does from now on, no response will tell."""
+
+
 class Session(SessionContent):
     """The session of one request. What only looks at the token answers at once; what needs the store is awaited and
     raises :class:`Unauthorised` where the session has ended meanwhile."""
@@ -236,21 +240,6 @@ class Slot(OfRequest):
         return None if held is None else Session(self.exchange, held, self)
 
 
-class ResponseSlot(Slot):
-    """The same, with the response, which passes through it."""
-
-    _send: Send
-    has_started: bool = False
-
-    def send(self, message: Message) -> Awaitable[None]:
-        """Send on what the app sends, with the changes made. No coroutine of its own: the server's does."""
-        if not self.has_started and message["type"] == "http.response.start":
-            self.has_started = True
-            if self.exchange.changes is not NO_CHANGES:
-                message["headers"] = _change(message.get("headers", ()), self.exchange.changes)
-        return self._send(message)
-
-
 class WebSocketSlot(Slot):
     """The same for a WebSocket, which is watched from the moment that its session is known."""
 
@@ -280,6 +269,27 @@ class WebSocketSlot(Slot):
         return session
 
 
+class Ticket(OfRequest):
+    """What the middleware leaves with each request. There is no slot before the app's code asks for one: most routes
+    need none."""
+
+    _middleware: SessionMiddleware
+    slot: Slot | None = None
+
+    def open(self, scope: Scope) -> Slot:
+        """The slot, made now if need be."""
+        if self.slot is None:
+            self.slot = self._middleware.make_slot(scope)
+        return self.slot
+
+    def close(self) -> None:
+        """The request is over. A scope has the session, which would have its request, which has the scope: each request
+        would leave a ring to the garbage collector."""
+        if self.slot is not None:
+            self.slot.exchange.request = _OVER
+            self.slot = None
+
+
 class SessionMiddleware:
     """Pure ASGI middleware. Add the CORS layer after it, so that its own answers get CORS headers too."""
 
@@ -299,20 +309,36 @@ class SessionMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(ScopeRequest(scope), self._config)
-        scope[_SCOPE_KEY] = slot = ResponseSlot(exchange, self._usual, self._answer, self._watches, send)
+        ticket = scope[_SCOPE_KEY] = Ticket(self)
+        has_started = False
+
+        def send_changed(message: Message) -> Awaitable[None]:  # no coroutine of its own, as the server's is one
+            nonlocal has_started
+            if not has_started and message["type"] == "http.response.start":
+                has_started = True
+                slot = ticket.slot
+                if slot is not None and slot.exchange.changes is not NO_CHANGES:
+                    message["headers"] = _change(message.get("headers", ()), slot.exchange.changes)
+            return send(message)
+
+        # In front of it may stand what the app is mounted at.
+        route = self.routes.find(ScopeRequest(scope)) if self.routes.prefix in scope["path"] else None
         try:
-            # What the app is mounted at stands before our own paths.
-            route = self.routes.find(exchange.request) if self.routes.prefix in scope["path"] else None
             if route is None:
-                await self.app(scope, receive, slot.send)
-                return
-            answer = await slot.hold(route(exchange))
+                await self.app(scope, receive, send_changed)
+            else:
+                slot = ticket.open(scope)
+                await _respond(await slot.hold(route(slot.exchange)), send_changed)
         except SessionError as error:
-            if slot.has_started:
+            if has_started:
                 raise
-            answer = exchange.answer(error)
-        await _respond(answer, slot.send)
+            await _respond(ticket.open(scope).exchange.answer(error), send_changed)
+        finally:
+            ticket.close()
+
+    def make_slot(self, scope: Scope) -> Slot:
+        """A slot for a request."""
+        return Slot(Exchange(ScopeRequest(scope), self._config), self._usual, self._answer, self._watches)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(ScopeRequest(scope), self._config)
@@ -322,7 +348,8 @@ class SessionMiddleware:
                 message["headers"] = _change(message.get("headers", ()), exchange.changes)
 
         connection = Connection(exchange, self._watches, receive, send, change_headers)
-        scope[_SCOPE_KEY] = WebSocketSlot(exchange, self._usual, self._answer, self._watches, connection)
+        slot = WebSocketSlot(exchange, self._usual, self._answer, self._watches, connection)
+        scope[_SCOPE_KEY] = Ticket(self, slot)
         try:
             await self.app(scope, connection.receive, connection.send)
         except SessionError as error:
@@ -422,14 +449,14 @@ def _scope(request: HasScope | Scope) -> Scope:
 
 
 def _slot(scope: Scope) -> Slot:
-    slot = scope.get(_SCOPE_KEY)
-    if not isinstance(slot, Slot):
+    ticket = scope.get(_SCOPE_KEY)
+    if not isinstance(ticket, Ticket):
         raise GeneralError(
             "there is no SessionMiddleware around this route: app.add_middleware(SessionMiddleware, sessions=...), "
             "or app = SessionMiddleware(app, sessions=...)",
             reason="no_middleware",
         )
-    return slot
+    return ticket.slot or ticket.open(scope)
 
 
 def _remember(scope: Scope, session: T) -> T:
