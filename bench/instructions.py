@@ -27,7 +27,7 @@ import environment
 import report
 
 TITLE = "Instructions"
-WARM, COUNT = 100, 200
+WARM, COUNT = 50, 100
 """Tokens that are verified before the count begins, when the interpreter has seen what it can adapt to, and within."""
 SEEN = 10
 """Tokens that come again and again."""

@@ -31,11 +31,17 @@ Omitted: TypeAlias = Literal[_Omission.OMITTED]
 OMITTED: Final = _Omission.OMITTED
 
 
+HIDDEN: Final[Any] = None
+"""In the place of msgspec's ``__rich_repr__``, by which Rich would show all fields, tokens and hashes too, whatever the
+``__repr__`` says: in a traceback with local variables, for one."""
+
+
 class _Made(msgspec.Struct, frozen=True):
     """What is made for each request. A frozen dataclass to all who use it, but built in C: Python's own takes six times
     as long."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    __rich_repr__ = HIDDEN
 
 
 def _as_dataclass(made: type[T]) -> type[T]:

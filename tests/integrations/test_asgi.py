@@ -1,13 +1,15 @@
 """ASGI frameworks that are not built on Starlette: one of them, with nothing of ours that is made for it."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from typing import Any
+from weakref import ref
 
 import falcon.asgi
 import pytest
 
-from tallystick import AsyncSessions, SessionError
+from tallystick import AsyncSessions, SessionError, Unauthorised
 from tallystick.integrations import asgi, starlette
 from tallystick.integrations.asgi import SessionMiddleware, answer_error, create_new_session, get_session
 from tests.integrations.asgi import AsgiClient
@@ -62,3 +64,79 @@ def test_falcon_s_asgi_app_needs_no_more_than_the_middleware(runner: asyncio.Run
     refresh = [("authorization", f"Bearer {tokens.header('st-refresh-token')}")]
     assert client.send("POST", "/auth/session/refresh", refresh).status == 200
     assert client.send("POST", "/auth/signout", bearer).status == 200
+
+
+async def skip(_message: object) -> None:
+    pass
+
+
+def make_scope(*cookies: str) -> dict[str, Any]:
+    headers = [(b"cookie", cookie.encode("ascii")) for cookie in cookies]
+    return {"type": "http", "method": "GET", "path": "/", "headers": headers}
+
+
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        ("sAccessToken={}",),
+        ("theme=dark; sAccessToken={}; a=b",),
+        ("theme=dark", "sAccessToken={}"),
+        ('sAccessToken="{}"',),
+        ("theme=dark;sAccessToken={}",),
+        ("sAccessToken = {} ",),
+        ("not_sAccessToken=x; sAccessToken={}",),
+        ("sAccessToken=; sAccessToken={}",),
+    ],
+)
+def test_a_cookie_is_read_however_it_is_written(runner: asyncio.Runner, cookies: tuple[str, ...]):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await get_session(scope)).get_user_id() == "ada"
+
+    async def serve() -> None:
+        sessions = AsyncSessions("memory://", secret=SECRET, algorithm="EdDSA")
+        token = (await sessions.create_new_session("ada")).access_token.token
+        scope = make_scope(*(cookie.format(token) for cookie in cookies))
+        await SessionMiddleware(app, sessions)(scope, skip, skip)
+        assert scope["state"]["session"].get_access_token() == token
+
+    runner.run(serve())
+
+
+def test_a_request_leaves_nothing_for_the_garbage_collector(runner: asyncio.Runner):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await get_session(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def serve() -> ref[Any]:
+        sessions = AsyncSessions("memory://", secret=SECRET, algorithm="EdDSA")
+        scope = make_scope(f"sAccessToken={(await sessions.create_new_session('ada')).access_token.token}")
+        await SessionMiddleware(app, sessions)(scope, skip, skip)
+        return ref(scope["state"]["session"])
+
+    gc.disable()
+    try:
+        assert runner.run(serve())() is None
+    finally:
+        gc.enable()
+
+
+def test_a_session_is_used_after_its_request(runner: asyncio.Runner):
+    """By a task that the app has begun, or by a layer around the middleware."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await create_new_session(scope, "ada")
+
+    async def serve() -> None:
+        sessions = AsyncSessions("memory://", secret=SECRET, algorithm="EdDSA")
+        scope = make_scope()
+        await SessionMiddleware(app, sessions)(scope, skip, skip)
+        session = scope["state"]["session"]
+        await session.merge_into_access_token_payload({"plan": "team"})
+        assert session.get_jwt_payload()["plan"] == "team"
+        scope["headers"] = [(b"authorization", f"Bearer {session.get_access_token()}".encode())]
+        assert (await get_session(scope)).get_jwt_payload()["plan"] == "team"
+        await session.revoke_session()
+        with pytest.raises(Unauthorised):
+            await session.get_expiry()
+
+    runner.run(serve())

@@ -7,6 +7,8 @@ from base64 import b64encode, urlsafe_b64encode
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
 
+from rich.pretty import pretty_repr
+
 from tallystick import SessionError, TokenTheftDetected
 from tallystick.storage.memory import MemoryStore
 from tests.unit.facades import SECRET
@@ -21,7 +23,7 @@ class Story:
         self.hidden: set[str] = set()
 
     def show(self, value):
-        self.shown += [repr(value), str(value), f"{value}"]
+        self.shown += [repr(value), str(value), f"{value}", pretty_repr(value)]
         if is_dataclass(value):
             for field in fields(value):
                 inner = getattr(value, field.name)

@@ -17,7 +17,7 @@ from tallystick.errors import TryRefreshToken
 from tallystick.protocol.derivation import DerivedKeys
 from tallystick.protocol.encoding import decode_base64url, encode_base64url
 from tallystick.protocol.keyring import JwtHeader, Keyring, SigningKey, encode_header, is_genuine_kid
-from tallystick.types import Json
+from tallystick.types import HIDDEN, Json
 
 MAX_ACCESS_TOKEN: Final = MAX_COOKIE_BYTES - len("sAccessToken")
 """Longest token in characters, as it must fit a cookie together with its name."""
@@ -60,6 +60,8 @@ class AccessToken(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"AccessToken(handle={self.handle!r}, user_id={self.user_id!r}, expires_at={self.expires_at})"
+
+    __rich_repr__ = HIDDEN
 
     def claims(self) -> Json:
         """All claims, ours first and the app's in their order: the order is part of the contract, as browsers compare

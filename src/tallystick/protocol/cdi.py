@@ -11,7 +11,7 @@ import msgspec
 
 from tallystick.config import PUBLIC
 from tallystick.errors import BadInput, GeneralError
-from tallystick.types import CoreAnswer, CoreRequest, Ending, EndingKind, Json
+from tallystick.types import HIDDEN, CoreAnswer, CoreRequest, Ending, EndingKind, Json
 
 VERSION: Final = "5.4"
 """The version that is spoken: that of today's SDKs (spec/cdi.md 1.1.4)."""
@@ -34,6 +34,8 @@ class CoreToken(msgspec.Struct, rename="camel"):
 
     def __repr__(self) -> str:
         return f"CoreToken(expiry={self.expiry}, created_time={self.created_time})"
+
+    __rich_repr__ = HIDDEN
 
 
 class CoreSession(msgspec.Struct, rename="camel"):
@@ -58,6 +60,8 @@ class Reply(msgspec.Struct, rename="camel"):
 
     def __repr__(self) -> str:
         return f"Reply(status={self.status!r})"
+
+    __rich_repr__ = HIDDEN
 
 
 class Information(msgspec.Struct, rename="camel"):

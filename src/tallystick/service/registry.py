@@ -30,7 +30,7 @@ from tallystick.service.answers import Refusal
 from tallystick.service.apps import App, Surroundings
 from tallystick.service.settings import CoreSettings, Scope, merge
 from tallystick.storage.interface import AsyncSessionStore, AsyncTenantStore
-from tallystick.types import Json, TenantRow
+from tallystick.types import HIDDEN, Json, TenantRow
 
 FRESH: Final = 1_000
 """In ms."""
@@ -50,6 +50,8 @@ class TenantConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return f"TenantConfig(first_factors={self.first_factors})"  # there may be API keys in the rest
+
+    __rich_repr__ = HIDDEN
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from tallystick.service.answers import Refusal
 from tallystick.service.settings import CoreSettings
 from tallystick.service.versions import Cdi
 from tallystick.types import (
+    HIDDEN,
     CookieTokenInfo,
     CreatedSession,
     Ending,
@@ -75,6 +76,8 @@ class Verification(msgspec.Struct, frozen=True, gc=False):
     def __repr__(self) -> str:
         return f"Verification(check_database={self.check_database})"
 
+    __rich_repr__ = HIDDEN
+
 
 def read_verification(body: Json, cdi: Cdi) -> Verification:
     """``POST /recipe/session/verify``."""
@@ -100,6 +103,8 @@ class Refreshing(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Refreshing(enable_anti_csrf={self.enable_anti_csrf})"
+
+    __rich_repr__ = HIDDEN
 
 
 def read_refreshing(body: Json, cdi: Cdi) -> Refreshing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from logging import getLogger
-from typing import Any, Final
 
 import msgspec
 
@@ -13,12 +12,9 @@ from tallystick.transport.changes import NO_CHANGES, Changes
 from tallystick.transport.decisions import Answer, answer_error
 from tallystick.transport.policy import Policy, make_policy
 from tallystick.transport.request import Request
+from tallystick.types import HIDDEN
 
 _logger = getLogger("tallystick")
-
-
-HIDDEN: Final[Any] = None
-"""In the place of msgspec's ``__rich_repr__``, by which Rich would show all fields, and the tokens in them."""
 
 
 class OfRequest(msgspec.Struct, eq=False):

@@ -15,10 +15,11 @@ from tallystick.protocol.claims import OverrideValidators, SessionClaim, Session
 from tallystick.sessions import Sessions
 from tallystick.transport.decisions import add_issuer, decide_creation, decide_verification
 from tallystick.transport.dialogue import Dialogue, ask
-from tallystick.transport.exchange import HIDDEN, Exchange, OfRequest
+from tallystick.transport.exchange import Exchange, OfRequest
 from tallystick.transport.request import identify_client
 from tallystick.transport.tokens import Method, attach_access_token, attach_created, clear
 from tallystick.types import (
+    HIDDEN,
     CreatedSession,
     FoundSession,
     Json,
