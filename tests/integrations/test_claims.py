@@ -136,7 +136,7 @@ async def open_to_all(request: Request) -> Response:
 
 async def ask_by_hand(request: Request, method: str, *args: object) -> Any:
     """As an app that holds the sessions itself."""
-    return await request.scope["tallystick"]._answer(Question(method, args))
+    return await request.scope["tallystick"].open(request.scope)._answer(Question(method, args))
 
 
 async def verify_another(request: Request) -> Response:

@@ -55,7 +55,7 @@ V = TypeVar("V")
 Environ: TypeAlias = MutableMapping[str, Any]
 
 SESSION_KEY: Final = "tallystick.session"
-_SLOT_KEY: Final = "tallystick.slot"
+_TICKET_KEY: Final = "tallystick.ticket"
 
 
 class EnvironRequest(OfRequest):
@@ -196,8 +196,22 @@ class Slot(OfRequest):
         return None if held is None else Session(self.exchange, held, self)
 
 
+class Ticket(OfRequest):
+    """What a middleware leaves with each request. There is no slot before the app's code asks for one: most routes need
+    none."""
+
+    _carrier: Carrier
+    slot: Slot | None = None
+
+    def open(self, environ: Environ) -> Slot:
+        """The slot, made now if need be."""
+        if self.slot is None:
+            self.slot = self._carrier.make_slot(environ)
+        return self.slot
+
+
 class Carrier:
-    """Leaves a slot with each request and makes the changes to its response; answers nothing itself."""
+    """Leaves a ticket with each request and makes the changes to its response; answers nothing itself."""
 
     def __init__(self, app: WSGIApplication, sessions: Sessions) -> None:
         self.app = app
@@ -207,18 +221,22 @@ class Carrier:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        exchange = Exchange(EnvironRequest(environ), self._config)
-        environ[_SLOT_KEY] = Slot(exchange, self._usual, self._answer)
+        ticket = environ[_TICKET_KEY] = Ticket(self)
         environ.pop(SESSION_KEY, None)  # of a server that uses its dict again (P-36)
 
         def start_changed(
             status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
         ) -> Callable[[bytes], object]:
-            if exchange.changes is not NO_CHANGES:
-                headers = exchange.changes.apply_to(headers)
+            slot = ticket.slot
+            if slot is not None and slot.exchange.changes is not NO_CHANGES:
+                headers = slot.exchange.changes.apply_to(headers)
             return start_response(status, headers, *(() if exc_info is None else (exc_info,)))
 
         return self.app(environ, start_changed)
+
+    def make_slot(self, environ: Environ) -> Slot:
+        """A slot for a request."""
+        return Slot(Exchange(EnvironRequest(environ), self._config), self._usual, self._answer)
 
     def _answer(self, question: Question) -> Any:  # noqa: ANN401 - as the question has it
         return question.put_to(self.sessions)
@@ -238,9 +256,8 @@ class SessionMiddleware:
         return self._carrier(environ, start_response)
 
     def _serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        slot = slot_of(environ)
         is_near = self.routes.prefix in environ.get("PATH_INFO", "")
-        route = self.routes.find(slot.exchange.request) if is_near else None
+        route = self.routes.find(EnvironRequest(environ)) if is_near else None
         has_started = False
 
         def start(*args: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - start_response's own
@@ -252,14 +269,15 @@ class SessionMiddleware:
             if route is None:
                 body = self.app(environ, start)
                 return body if has_started else _Begun(body)
+            slot = slot_of(environ)
             answer = slot.hold(route(slot.exchange))
             start_response(_status(answer), answer.all_headers)
         except SessionError as error:
-            answer = slot.exchange.answer(error)
+            answer = slot_of(environ).exchange.answer(error)
             # With exc_info the server takes back a response that was begun, and raises again where it is too late.
             exc_info = (sys.exc_info(),) if has_started else ()
             start_response(_status(answer), answer.all_headers, *exc_info)
-        return () if slot.exchange.request.method == "HEAD" else (answer.content,)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (answer.content,)
 
 
 class _Begun:
@@ -348,16 +366,16 @@ def answer_error(environ: Environ, error: SessionError) -> Answer:
     return slot_of(environ).exchange.answer(error)
 
 
-def slot_of(environ: Mapping[str, Any]) -> Slot:
-    """What the middleware left. Raises :class:`GeneralError` (``no_middleware``) where there is none."""
-    slot = environ.get(_SLOT_KEY)
-    if not isinstance(slot, Slot):
+def slot_of(environ: Environ) -> Slot:
+    """How to ask on a request's behalf. Raises :class:`GeneralError` (``no_middleware``) where there is none."""
+    ticket = environ.get(_TICKET_KEY)
+    if not isinstance(ticket, Ticket):
         raise GeneralError(
             "no session middleware is around this request: app = SessionMiddleware(app, sessions=...), "
             "or in Flask: Tallystick(app, sessions=...)",
             reason="no_middleware",
         )
-    return slot
+    return ticket.slot or ticket.open(environ)
 
 
 def _remember(environ: Environ, session: T) -> T:
