@@ -57,6 +57,13 @@ def test_no_framework_no_driver_and_no_event_loop_is_loaded(code):
     assert "tallystick.sessions" in loaded or "testing" in code
 
 
+def test_serve_loads_neither_what_draws_progress_nor_what_migrates():
+    code = "import sys; import tallystick.cli.commands, tallystick.service.serving; print(*sys.modules)"
+    loaded = run_python(code).split()
+    assert "tallystick.service.serving" in loaded
+    assert not {"rich", "alembic"}.intersection(loaded)
+
+
 def test_the_import_takes_a_time_that_is_printed_and_not_asserted():
     code = "import time; t = time.perf_counter(); import tallystick; print(round((time.perf_counter() - t) * 1000))"
     print(f"import tallystick: {run_python(code).strip()} ms")  # noqa: T201 - timings are never asserted

@@ -18,8 +18,6 @@ from importlib.metadata import version
 from typing import Annotated, Final, NoReturn, Protocol
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tallystick.cli.copying import Tally, carry_sessions, copy_keys, copy_sessions, copy_tenants, remove_others
@@ -300,6 +298,10 @@ def _purge(store: SessionStore, app_id: str, now: int) -> int:
 def _progress(first: str) -> Generator[Show]:
     """How far it has come, on stderr: on a terminal a line that changes; elsewhere, as in a job's log, a new one every
     ten seconds. Until it ends, SIGTERM is told of as Ctrl-C is."""
+    # Loaded here, as it is a twentieth of what `serve` does until it is ready.
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     console, began, said = Console(stderr=True), time.monotonic(), time.monotonic()
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with _interruptible(), Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as line:
@@ -416,6 +418,8 @@ def _clear_errors() -> Generator[None]:
 
 
 def _fail(message: str) -> NoReturn:
+    from rich.console import Console  # as above
+
     line = " ".join(message.split())
     Console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
