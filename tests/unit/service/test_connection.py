@@ -1,8 +1,17 @@
-"""What the service adds to uvicorn's connection; its bounds are tested over HTTP."""
+"""What the service adds to uvicorn's connection."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
-from tallystick.service.connection import JoinedWrites
+import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from tallystick.service import connection as module
+from tallystick.service.connection import MAX_HEAD_BYTES, BoundedConnection, JoinedWrites
+
+PATIENCE = 30.0
 
 
 class Wire(asyncio.Transport):
@@ -51,3 +60,79 @@ async def test_what_was_written_goes_out_before_the_connection_is_closed():
     assert wire.written == [b"the last words"]
     await asyncio.sleep(0)
     assert len(wire.written) == 1
+
+
+async def answer(_scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    config = Config(answer, http=BoundedConnection, ws="none", lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    make = lambda: BoundedConnection(config=config, server_state=state, app_state={})  # noqa: E731
+    server = await loop.create_server(make, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    for each in list(state.connections):
+        each.transport.close()
+    await server.wait_closed()
+
+
+async def talk(port: int, *parts: bytes) -> bytes:
+    """What comes back until the server hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [(), (b"GET /",), (b"GET / HTTP/1.1\r\n", b"host: h\r\n")],
+    ids=["nothing", "a part", "two parts"],
+)
+async def test_a_head_that_does_not_come_to_its_end_is_hung_up_on(parts, port, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "HEAD_SECONDS", 0.1)
+    assert await talk(port, *parts) == b""
+
+
+async def test_the_head_after_an_answer_must_come_to_its_end_too(port, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "HEAD_SECONDS", 0.1)
+    found = await talk(port, b"GET / HTTP/1.1\r\nhost: h\r\n\r\n", b"GET / HT")
+    assert found.count(b"HTTP/1.1 200 OK") == 1
+
+
+async def test_between_two_requests_a_connection_may_wait_longer_than_for_a_head(port, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "HEAD_SECONDS", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(PATIENCE):
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
+            assert await reader.readexactly(2) == b"ok"
+            await asyncio.sleep(0.2)
+    writer.close()
+
+
+async def test_a_head_that_is_too_large_is_a_400(port):
+    head = b"GET / HTTP/1.1\r\nhost: h\r\nx: " + b"x" * MAX_HEAD_BYTES
+    assert (await talk(port, head)).startswith(b"HTTP/1.1 400 Bad Request")
+    assert (await talk(port, head + b"\r\n\r\n")).startswith(b"HTTP/1.1 400 Bad Request")
+
+
+async def test_requests_that_come_together_are_answered_in_turn(port):
+    one = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"
+    last = b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+    found = await talk(port, one + one + last)
+    assert found.count(b"HTTP/1.1 200 OK") == found.count(b"\r\n\r\nok") == 3
