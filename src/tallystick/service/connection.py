@@ -54,6 +54,9 @@ class BoundedConnection(HttpToolsProtocol):
     When the server stops, it ends a stream, which would go on."""
 
     _head_bytes = 0
+    _came_before = 0
+    """How much of a head, at the most, has come in one piece with the end of the request before it."""
+    _piece = 0
     _is_in_head = True
     _has_begun = False
     _head_timer: asyncio.TimerHandle | None = None
@@ -68,6 +71,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._piece = len(data)
         if self._is_in_head:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -84,13 +88,13 @@ class BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._is_in_head = self._has_begun = False
         self._forget_head()
-        if self._head_bytes > MAX_HEAD_BYTES and self._size_of_head() > MAX_HEAD_BYTES:
+        if self._head_bytes + self._came_before > MAX_HEAD_BYTES and self._size_of_head() > MAX_HEAD_BYTES:
             raise ValueError("the head is too large")  # which uvicorn answers with 400
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._is_in_head = True
-        self._head_bytes = 0
+        self._head_bytes, self._came_before = 0, self._piece
         super().on_message_complete()
 
     def shutdown(self) -> None:

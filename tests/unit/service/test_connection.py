@@ -136,3 +136,22 @@ async def test_requests_that_come_together_are_answered_in_turn(port):
     last = b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
     found = await talk(port, one + one + last)
     assert found.count(b"HTTP/1.1 200 OK") == found.count(b"\r\n\r\nok") == 3
+
+
+LAST_HEAD = b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\nx: "
+
+
+def post(body: bytes) -> bytes:
+    return b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.mark.parametrize("body", [b"", b"body"])
+async def test_a_head_that_is_too_large_is_a_400_also_where_it_comes_with_the_request_before_it(port, body):
+    found = await talk(port, post(body) + LAST_HEAD + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n")
+    assert found.count(b"HTTP/1.1 400 Bad Request") == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 40_000], ids=["without a body", "with a large one"])
+async def test_what_came_with_a_head_does_not_count_as_its_own(port, body):
+    found = await talk(port, post(body) + LAST_HEAD + b"x" * (MAX_HEAD_BYTES - 200) + b"\r\n\r\n")
+    assert found.count(b"HTTP/1.1 200 OK") == 2
