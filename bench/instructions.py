@@ -43,27 +43,31 @@ NAMES = {
 }
 REQUESTS = {
     "starlette_bare": "Starlette, bare",
-    "starlette_plain": "Starlette, tallystick, route without a session",
+    "starlette_other": "Starlette, bare, another route",
+    "starlette_plain": "Starlette, tallystick, that route, without a session",
     "starlette_seen": "Starlette, tallystick, seen before",
     "starlette_fresh": "Starlette, tallystick, fresh token",
     "fastapi_dependency": "FastAPI, bare, with an empty dependency",
-    "fastapi_plain": "FastAPI, tallystick, route without a session",
     "fastapi_seen": "FastAPI, tallystick, seen before",
     "fastapi_fresh": "FastAPI, tallystick, fresh token",
     "flask_bare": "Flask, bare",
-    "flask_plain": "Flask, tallystick, route without a session",
+    "flask_other": "Flask, bare, another route",
+    "flask_plain": "Flask, tallystick, that route, without a session",
     "flask_seen": "Flask, tallystick, seen before",
     "flask_fresh": "Flask, tallystick, fresh token",
     "django_wsgi_bare": "Django, WSGI, bare",
-    "django_wsgi_plain": "Django, WSGI, tallystick, route without a session",
+    "django_wsgi_other": "Django, WSGI, bare, another route",
+    "django_wsgi_plain": "Django, WSGI, tallystick, that route, without a session",
     "django_wsgi_seen": "Django, WSGI, tallystick, seen before",
     "django_wsgi_fresh": "Django, WSGI, tallystick, fresh token",
     "django_asgi_bare": "Django, ASGI, bare",
-    "django_asgi_plain": "Django, ASGI, tallystick, route without a session",
+    "django_asgi_other": "Django, ASGI, bare, another route",
+    "django_asgi_plain": "Django, ASGI, tallystick, that route, without a session",
     "django_asgi_seen": "Django, ASGI, tallystick, seen before",
     "django_asgi_fresh": "Django, ASGI, tallystick, fresh token",
     "drf_bare": "Django REST framework, bare",
-    "drf_plain": "Django REST framework, tallystick, route without a session",
+    "drf_other": "Django REST framework, bare, another route",
+    "drf_plain": "Django REST framework, tallystick, that route, without a session",
     "drf_seen": "Django REST framework, tallystick, seen before",
     "drf_fresh": "Django REST framework, tallystick, fresh token",
 }
@@ -120,7 +124,9 @@ def _count_all(wanted: Sequence[str]) -> dict[str, int]:
 def _process_of(what: str) -> str:
     """Each app has a process of its own, as Django has but one in each."""
     framework, _, kind = what.rpartition("_")
-    return VERIFICATION if what in NAMES else f"{framework}_tallystick" if kind in KINDS else what
+    if what in NAMES:
+        return VERIFICATION
+    return f"{framework}_tallystick" if kind in KINDS else f"{framework}_bare" if kind == "other" else what
 
 
 def _make_tokens() -> tuple[list[Any], list[str]]:
@@ -235,7 +241,7 @@ def _open_app(rows: list[Any], process: str) -> Prepare:
     subject = SUBJECTS[process](store) if process.endswith("_tallystick") else SUBJECTS[process]()
 
     def prepare(what: str, tokens: list[str]) -> Callable[[], object]:
-        path = PLAIN if what.endswith("_plain") else PATH
+        path = PLAIN if what.endswith(("_other", "_plain")) else PATH
         return partial(subject.caller.time, [(path, cookie("sAccessToken", token)) for token in tokens])
 
     return prepare
@@ -262,14 +268,17 @@ def _rows(found: dict[str, int]) -> list[tuple[str, ...]]:
     ]
     first: dict[str, str] = {}
     for what, name in REQUESTS.items():
-        base = first.setdefault(what.rpartition("_")[0], what)  # the first of each framework is the bare one
+        framework, _, kind = what.rpartition("_")
+        base = first.setdefault(framework, what)  # the first of each framework is the bare one
         if what in found:
-            rows.append((name, f"{found[what]:,}", _beside(found, what, base)))
+            rows.append(
+                (name, f"{found[what]:,}", _beside(found, what, f"{framework}_other" if kind == "plain" else base))
+            )
     return [("", "instructions", "beside the signature, or the bare app"), *rows]
 
 
 def _beside(found: dict[str, int], what: str, base: str) -> str:
-    return f"{found[what] - found[base]:,}" if base in found and base != what else ""
+    return f"{found[what] - found[base]:,}" if base in found and base != what and not what.endswith("_other") else ""
 
 
 def _as_markdown(section: dict[str, Any]) -> str:
