@@ -85,7 +85,7 @@ MEASURED = (*report.MEASURED, "starlette", "fastapi", "flask", "django", "django
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="Count the instructions of a verification, and of a request in each framework, with valgrind's "
-        "callgrind, in some three minutes."
+        "callgrind, in some four minutes."
     )
     parser.add_argument("only", nargs="*", metavar="WHAT", help=f"of {', '.join((*NAMES, *REQUESTS))} (all)")
     parser.add_argument("--quick", action="store_true", help="only show the figures; writes nothing")
