@@ -161,10 +161,7 @@ async def _read_psycopg(connection: Any, text: str, parameters: Any) -> Sequence
 
 
 async def _read_aiosqlite(connection: Any, text: str, parameters: Any) -> Sequence[Any]:  # noqa: ANN401 - as above
-    try:
-        return cast("Sequence[Any]", await connection.execute_fetchall(text, parameters))
-    except ValueError as error:
-        raise _as_sqlite_error(error) from error
+    return cast("Sequence[Any]", await _of_aiosqlite(connection.execute_fetchall(text, parameters)))
 
 
 # Cursors are not closed: neither driver holds anything for a statement that has no rows.
@@ -175,15 +172,17 @@ async def _write_psycopg(connection: Any, text: str, parameters: Any) -> int:  #
 
 
 async def _write_aiosqlite(connection: Any, text: str, parameters: Any) -> int:  # noqa: ANN401 - as above
+    return int((await _of_aiosqlite(connection.execute(text, parameters))).rowcount)
+
+
+async def _of_aiosqlite(asking: Awaitable[Any]) -> Any:  # noqa: ANN401 - as above
     try:
-        return int((await connection.execute(text, parameters)).rowcount)
+        return await asking
     except ValueError as error:
-        raise _as_sqlite_error(error) from error
-
-
-def _as_sqlite_error(error: ValueError) -> Exception:
-    """What aiosqlite says of a connection that has been closed, as SQLAlchemy has it."""
-    return sqlite3.OperationalError(str(error)) if type(error) is ValueError else error
+        if type(error) is not ValueError:
+            raise
+        # So it says that a connection has been closed. SQLAlchemy has it thus, too.
+        raise sqlite3.OperationalError(str(error)) from error
 
 
 _READING: Final = _Way(_read, {"psycopg": _read_psycopg, "aiosqlite": _read_aiosqlite})
