@@ -12,12 +12,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 
 from tallystick.errors import SessionError
-from tallystick.integrations.django.requests import attach, attached_to, is_async
+from tallystick.integrations.django.requests import Attachment, attached_to, changes_of, is_async
 from tallystick.transport.changes import NO_CHANGES, Changes
 from tallystick.transport.cookies import Cookie
 from tallystick.transport.decisions import Answer
-from tallystick.transport.routes import Routes
-from tallystick.transport.usual import UsualRequests
+from tallystick.transport.routes import Route, Routes
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -47,36 +46,39 @@ class SessionMiddleware:
         app = _find_app()
         self.sessions = app.async_sessions if self._is_async else app.sessions
         self.routes = Routes(self.sessions.config)
-        self._usual = UsualRequests(self.sessions)
+        self._attachment = Attachment(self.sessions)
 
     def __call__(self, request: HttpRequest) -> Any:  # noqa: ANN401 - a response, or an awaitable of it
         """Serve one request."""
         if self._is_async:
             return self._serve_async(request)
-        attached = attach(request, self.sessions, self._usual)
-        exchange = attached.exchange
-        route = self.routes.find(exchange.request)
+        route = self._receive(request)
         if route is None:
             response = self.get_response(request)
         else:
+            attached = attached_to(request)
             try:
-                response = _respond(attached.slot().hold(route(exchange)))
+                response = _respond(attached.slot().hold(route(attached.exchange)))
             except SessionError as error:
-                response = _respond(exchange.answer(error))
-        return _change(response, exchange.changes)
+                response = _respond(attached.exchange.answer(error))
+        return _change(response, changes_of(request))
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
-        attached = attach(request, self.sessions, self._usual)
-        exchange = attached.exchange
-        route = self.routes.find(exchange.request)
+        route = self._receive(request)
         if route is None:
             response = await self.get_response(request)
         else:
+            attached = attached_to(request)
             try:
-                response = _respond(await attached.async_slot().hold(route(exchange)))
+                response = _respond(await attached.async_slot().hold(route(attached.exchange)))
             except SessionError as error:
-                response = _respond(exchange.answer(error))
-        return _change(response, exchange.changes)
+                response = _respond(attached.exchange.answer(error))
+        return _change(response, changes_of(request))
+
+    def _receive(self, request: HttpRequest) -> Route | None:
+        self._attachment.leave_with(request)
+        is_near = self.routes.prefix in request.path_info
+        return self.routes.find(attached_to(request).exchange.request) if is_near else None
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer what a view raised, if it is ours."""

@@ -15,6 +15,7 @@ from tallystick.integrations.asgi import Scope, ScopeRequest
 from tallystick.integrations.wsgi import EnvironRequest, Session
 from tallystick.protocol.claims import OverrideValidators
 from tallystick.sessions import Sessions
+from tallystick.transport.changes import NO_CHANGES, Changes
 from tallystick.transport.dialogue import Question
 from tallystick.transport.exchange import Exchange, OfRequest
 from tallystick.transport.usual import UsualRequests
@@ -96,24 +97,44 @@ def is_async(function: Callable[..., object]) -> bool:
     return iscoroutinefunction(function)  # pyright: ignore[reportDeprecated] - which asgiref sees to
 
 
-def attach(request: HttpRequest, sessions: Sessions | AsyncSessions, usual: UsualRequests) -> Attached:
-    """Leave with a request what its views will ask for."""
-    attached = Attached(Exchange(_DjangoRequest(request), sessions.config), sessions, usual)
-    setattr(request, _ATTACHED, attached)
-    setattr(request, _SESSION, None)  # P-41
-    return attached
+class Attachment:
+    """What a middleware leaves with all requests. It becomes one's own when its view asks: most views of most projects
+    do not, and a request that knows what knows the request is left to the garbage collector."""
+
+    def __init__(self, sessions: Sessions | AsyncSessions) -> None:
+        self._sessions = sessions
+        self._usual = UsualRequests(sessions)
+
+    def leave_with(self, request: HttpRequest) -> None:
+        """Leave it with a request."""
+        setattr(request, _ATTACHED, self)
+        setattr(request, _SESSION, None)  # P-41
+
+    def attach(self, request: HttpRequest) -> Attached:
+        """Make a request its own."""
+        attached = Attached(Exchange(_DjangoRequest(request), self._sessions.config), self._sessions, self._usual)
+        setattr(request, _ATTACHED, attached)
+        return attached
 
 
 def attached_to(request: HttpRequest) -> Attached:
-    """What the middleware left. Raises :class:`GeneralError` (``no_middleware``) where there is none."""
-    attached = getattr(request, _ATTACHED, None)
-    if not isinstance(attached, Attached):
-        raise GeneralError(
-            'there is no SessionMiddleware around this view: add "tallystick.integrations.django.SessionMiddleware" '
-            "to MIDDLEWARE",
-            reason="no_middleware",
-        )
-    return attached
+    """How to ask on a request's behalf. Raises :class:`GeneralError` (``no_middleware``) where no middleware is."""
+    found = getattr(request, _ATTACHED, None)
+    if isinstance(found, Attached):
+        return found
+    if isinstance(found, Attachment):
+        return found.attach(getattr(request, "_request", request))  # of Django REST framework's, the one within
+    raise GeneralError(
+        'there is no SessionMiddleware around this view: add "tallystick.integrations.django.SessionMiddleware" '
+        "to MIDDLEWARE",
+        reason="no_middleware",
+    )
+
+
+def changes_of(request: HttpRequest) -> Changes:
+    """What the response to a request is to be told."""
+    found = getattr(request, _ATTACHED, None)
+    return found.exchange.changes if isinstance(found, Attached) else NO_CHANGES
 
 
 def remember(request: HttpRequest, session: T) -> T:
