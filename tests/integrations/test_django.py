@@ -1,7 +1,7 @@
 """What is Django's alone: views of all kinds under both kinds of server, and what else is in MIDDLEWARE."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.test import Client as DjangoClient
 from django.test import RequestFactory
 from django.test.utils import override_settings
@@ -279,3 +279,19 @@ def test_both_modules_show_the_same_names_but_for_the_middleware_and_cors():
     middleware = {"SessionMiddleware", "get_all_cors_headers", "get_cors_expose_headers"}
     assert set(aio.__all__) == set(integration.__all__) - middleware
     assert aio.verify_session is integration.verify_session
+
+
+def test_a_response_that_streams_looks_at_the_session_when_the_middleware_has_done_its_part(open_project: Any):
+    def stream(request: HttpRequest) -> StreamingHttpResponse:
+        first = get_session(request)
+
+        def chunks() -> Iterator[str]:
+            first.update_session_data_in_database({"seen": 1})
+            yield f"{get_session(request).get_user_id()} {first.get_session_data_from_database()}"
+
+        return StreamingHttpResponse(chunks())
+
+    client = open_project(open_wsgi, (path("login", login), path("stream", stream)))
+    tokens = client.send("POST", "/login", HEADER_MODE)
+    bearer = [("authorization", f"Bearer {tokens.header('st-access-token')}")]
+    assert client.send("GET", "/stream", bearer).body == b"ada {'seen': 1}"

@@ -124,7 +124,7 @@ class ScopeRequest(OfRequest):
         return cookie, authorization
 
 
-_OVER: Final = ScopeRequest({"path": "", "headers": ()})
+OVER: Final = ScopeRequest({"path": "", "headers": ()})
 """In the place of a request that has had its answer: whatever its session does from now on, no response will tell."""
 
 
@@ -286,7 +286,7 @@ class Ticket(OfRequest):
         """The request is over. A scope has the session, which would have its request, which has the scope: each request
         would leave a ring to the garbage collector."""
         if self.slot is not None:
-            self.slot.exchange.request = _OVER
+            self.slot.exchange.request = OVER
             self.slot = None
 
 

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 
 from tallystick.errors import SessionError
-from tallystick.integrations.django.requests import Attachment, attached_to, changes_of, is_async
+from tallystick.integrations.django.requests import Attachment, attached_to, is_async
 from tallystick.transport.changes import NO_CHANGES, Changes
 from tallystick.transport.cookies import Cookie
 from tallystick.transport.decisions import Answer
@@ -61,7 +61,7 @@ class SessionMiddleware:
                 response = _respond(attached.slot().hold(route(attached.exchange)))
             except SessionError as error:
                 response = _respond(attached.exchange.answer(error))
-        return _change(response, changes_of(request))
+        return _change(response, self._attachment.release(request))
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
         route = self._receive(request)
@@ -73,7 +73,7 @@ class SessionMiddleware:
                 response = _respond(await attached.async_slot().hold(route(attached.exchange)))
             except SessionError as error:
                 response = _respond(attached.exchange.answer(error))
-        return _change(response, changes_of(request))
+        return _change(response, self._attachment.release(request))
 
     def _receive(self, request: HttpRequest) -> Route | None:
         self._attachment.leave_with(request)

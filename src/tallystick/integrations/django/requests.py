@@ -11,7 +11,7 @@ from tallystick.aio import AsyncSessions
 from tallystick.config import PUBLIC, FeedSilence
 from tallystick.errors import GeneralError
 from tallystick.integrations import asgi, wsgi
-from tallystick.integrations.asgi import Scope, ScopeRequest
+from tallystick.integrations.asgi import OVER, Scope, ScopeRequest
 from tallystick.integrations.wsgi import EnvironRequest, Session
 from tallystick.protocol.claims import OverrideValidators
 from tallystick.sessions import Sessions
@@ -116,6 +116,16 @@ class Attachment:
         setattr(request, _ATTACHED, attached)
         return attached
 
+    def release(self, request: HttpRequest) -> Changes:
+        """What the response to a request is to be told. From here on the request and its session do not know each
+        other, and whoever asks again is attached anew."""
+        found = getattr(request, _ATTACHED, None)
+        if not isinstance(found, Attached):
+            return NO_CHANGES
+        found.exchange.request = OVER
+        setattr(request, _ATTACHED, self)
+        return found.exchange.changes
+
 
 def attached_to(request: HttpRequest) -> Attached:
     """How to ask on a request's behalf. Raises :class:`GeneralError` (``no_middleware``) where no middleware is."""
@@ -129,12 +139,6 @@ def attached_to(request: HttpRequest) -> Attached:
         "to MIDDLEWARE",
         reason="no_middleware",
     )
-
-
-def changes_of(request: HttpRequest) -> Changes:
-    """What the response to a request is to be told."""
-    found = getattr(request, _ATTACHED, None)
-    return found.exchange.changes if isinstance(found, Attached) else NO_CHANGES
 
 
 def remember(request: HttpRequest, session: T) -> T:
