@@ -84,9 +84,9 @@ class TallystickAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, Session] | None:
         """The user and the session; None where there is no session."""
-        # Django's own request: by way of this one, each attribute of it is looked for twice.
+        # Django's own request, where there is one within: by way of this one, each attribute is looked for twice.
         session = get_session(
-            request._request,
+            getattr(request, "_request", request),
             False,
             self.anti_csrf_check,
             self.check_database,
