@@ -108,7 +108,7 @@ format: setup ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: ## Measure verifications, requests and memory beside nine peers, in an environment of its own (about 10 minutes)
+bench: ## Measure verifications, requests and memory beside nine peers, in an environment of its own (some 11 minutes)
 	$(PYTHON) bench/verify.py
 	$(PYTHON) bench/instructions.py
 	$(PYTHON) bench/serve.py
