@@ -113,7 +113,7 @@ bench: ## Measure verifications, requests and memory beside nine peers, in an en
 	$(PYTHON) bench/instructions.py
 	$(PYTHON) bench/serve.py
 
-bench-service: setup ## Measure `tallystick serve` on SQLite and PostgreSQL (some four minutes)
+bench-service: setup ## Measure `tallystick serve` on SQLite and PostgreSQL (some six minutes)
 	$(BIN)/python bench/service.py
 
 bench-revocation: setup ## Measure how soon a revoked session is refused everywhere, with a million on four stores (some four minutes)
