@@ -80,18 +80,13 @@ def read_cookie(header: str | None, name: str) -> list[str]:
     """
     if header is None or len(header) > MAX_COOKIE_HEADER or name not in header:
         return []
-    return [value for key, value in split_cookies(header) if key == name and value]
+    return [value for key, value in _split(header) if key == name and value]
 
 
-def split_cookies(header: str) -> list[tuple[str, str]]:
-    """The names and values of a Cookie header in their order, percent-decoded. None of one that is too long.
-
-    By find, which looks for one letter eight at a time: ``split`` goes letter by letter, through a whole token.
-    """
+def _split(header: str) -> list[tuple[str, str]]:
+    # By find, which looks for one letter eight at a time: `split` goes letter by letter, through a whole token.
     pairs: list[tuple[str, str]] = []
     begin, length = 0, len(header)
-    if length > MAX_COOKIE_HEADER:
-        return pairs
     while begin < length:
         end = header.find(";", begin)
         if end < 0:

@@ -16,8 +16,8 @@ HOUR = 3_600_000
 def make_app(*, drawn: int = 0, jitter: float = 0.05) -> App:
     """Whose dice show one number."""
     settings = CoreSettings(access_token_validity=HOUR // 1000, access_token_validity_jitter=jitter)
-    entropy = lambda count: bytes([drawn]) * count  # noqa: E731
-    return App("public", settings, Surroundings("s" * 40, lambda: 0, entropy, new_private_key, Predecessor(None)))
+    dice = bytes([drawn]).__mul__
+    return App("public", settings, Surroundings("s" * 40, lambda: 0, dice, new_private_key, Predecessor(None)))
 
 
 @pytest.mark.parametrize(("drawn", "validity"), [(0, HOUR), (128, HOUR * 0.975), (255, HOUR * (1 - 0.05 * 255 / 256))])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ async def port() -> AsyncIterator[int]:
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
-    make = lambda: BoundedConnection(config=config, server_state=state, app_state={})  # noqa: E731
+    make = partial(BoundedConnection, config=config, server_state=state, app_state={})
     server = await loop.create_server(make, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()

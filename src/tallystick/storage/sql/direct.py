@@ -8,7 +8,6 @@ executed as all others are.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -182,6 +181,8 @@ async def _of_aiosqlite(asking: Awaitable[Any]) -> Any:  # noqa: ANN401 - as abo
         if type(error) is not ValueError:
             raise
         # So it says that a connection has been closed. SQLAlchemy has it thus, too.
+        import sqlite3  # noqa: PLC0415 - which who uses another database need not load
+
         raise sqlite3.OperationalError(str(error)) from error
 
 
