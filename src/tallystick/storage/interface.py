@@ -239,6 +239,24 @@ class AsyncSessionStore(Protocol):
     async def close(self) -> None: ...
 
 
+class AsyncGatheringStore(AsyncSessionStore, Protocol):
+    """One that takes the steps of several callers at little more than the price of one. No store need."""
+
+    gathers: frozenset[str]
+    """The names of the steps for which that is so: of ``load_session`` (by ``load_sessions``), ``advance_line`` and
+    ``mark_used``."""
+
+    async def advance_lines(self, app_id: str, steps: Sequence[tuple[str, bytes, LineStep]]) -> set[str]:
+        """Do ``advance_line`` for these, each a handle, its expected line and a step; no handle is there twice. The
+        handles of those that went through. Of the others nothing is said: it waits for no session that somebody else
+        is at."""
+        ...
+
+    async def mark_all_used(self, app_id: str, marks: Sequence[tuple[str, bytes, int, int]]) -> set[str]:
+        """The same for ``mark_used``: each a handle, its expected line, ``used_at`` and ``expires_at``."""
+        ...
+
+
 class Core(Protocol):
     """A core that runs elsewhere, for synchronous code: instead of a store, as it keeps the sessions and judges by
     itself. Its one step is to have a request answered; which of several hosts does so is its own affair. It is used by

@@ -112,10 +112,9 @@ def _delete_in_order(condition: ColumnElement[bool]) -> _Deletion:
 
 _INSERT_SESSION: Final = insert(sessions)
 _ADD_SESSION: Final = Direct(_INSERT_SESSION, SessionRow.__struct_fields__)
-_whole_rows: Final = select(*(column for column in sessions.c if column.computed is None))
-_LOAD_SESSION: Final = Direct(_whole_rows.where(_is_it), ("of_app_id", "of_handle"))
+WHOLE_ROWS: Final = select(*(column for column in sessions.c if column.computed is None))
+_LOAD_SESSION: Final = Direct(WHOLE_ROWS.where(_is_it), ("of_app_id", "of_handle"))
 _are_they: Final = and_(_row.app_id == _app_id, _row.handle.in_(bindparam("handles", expanding=True)))
-_LOAD_SESSIONS: Final = _whole_rows.where(_are_they)
 _BEYOND: Final = (
     select(_row.handle)
     .where(_of_user(False), _is_alive, _row.handle.not_in(bindparam("spared", expanding=True)))
@@ -163,7 +162,7 @@ _PURGE_SESSIONS: Final = _Deletion(
     .with_for_update(skip_locked=True)
 )
 _LIST_SESSIONS: Final = (
-    _whole_rows.where(_row.app_id == _app_id, _row.handle > bindparam("after"))
+    WHOLE_ROWS.where(_row.app_id == _app_id, _row.handle > bindparam("after"))
     .order_by(_row.handle)
     .limit(bindparam("at_most"))
 )
@@ -255,15 +254,6 @@ def _values(row: SessionRow | TheftEvent | KeyRow) -> dict[str, object]:
 def load_session(connection: Connection | Lent, app_id: str, handle: str) -> SessionRow | None:
     found = _LOAD_SESSION.fetch(connection, _it(app_id, handle))
     return None if found is None else SessionRow(*found)
-
-
-def load_sessions(connection: Connection, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
-    wanted = list(dict.fromkeys(handles))
-    found: list[SessionRow] = []
-    for start in range(0, len(wanted), HANDLES_AT_ONCE):
-        values = {"of_app_id": app_id, "handles": wanted[start : start + HANDLES_AT_ONCE]}
-        found += [SessionRow(*each) for each in connection.execute(_LOAD_SESSIONS, values)]
-    return found
 
 
 def advance_line(connection: Connection | Lent, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.util import greenlet_spawn
 
-from tallystick.storage.sql import endings, statements, tenants
+from tallystick.storage.sql import endings, several, statements, tenants
 from tallystick.storage.sql.bell import AsyncBell, Bell
 from tallystick.storage.sql.direct import Lent, lend
 from tallystick.storage.sql.engine import AT_ONCE, WAIT_SECONDS, is_loop_bound
@@ -60,7 +60,7 @@ class SqlStore:
         return self._run_direct(statements.load_session, app_id, handle)
 
     def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
-        return self._run(statements.load_sessions, app_id, handles)
+        return self._run(several.load_sessions, app_id, handles)
 
     def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         return self._run_direct(statements.advance_line, app_id, handle, expected_line, step)
@@ -219,6 +219,7 @@ class AsyncSqlStore:
         # A database in memory is one connection. Were two to ask it at once, its lock would belong to the event loop in
         # which they did, and break in the next.
         self._at_once = 1 if isinstance(engine.pool, StaticPool) else at_once
+        self.gathers = several.GATHERED.get(engine.dialect.name, frozenset())
         self._is_guarded = is_guarded and self._at_once == at_once
         self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
         self._closers = WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]]()
@@ -236,13 +237,20 @@ class AsyncSqlStore:
         return await self._run_direct(statements.load_session, app_id, handle)
 
     async def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
-        return await self._run(statements.load_sessions, app_id, handles)
+        run = self._run_direct if "load_session" in self.gathers else self._run
+        return await run(several.load_sessions, app_id, handles)
 
     async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         return await self._run_direct(statements.advance_line, app_id, handle, expected_line, step)
 
+    async def advance_lines(self, app_id: str, steps: Sequence[tuple[str, bytes, LineStep]]) -> set[str]:
+        return await self._run_direct(several.advance_lines, app_id, steps)
+
     async def mark_used(self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> bool:
         return await self._run_direct(statements.mark_used, app_id, handle, expected_line, used_at, expires_at)
+
+    async def mark_all_used(self, app_id: str, marks: Sequence[tuple[str, bytes, int, int]]) -> set[str]:
+        return await self._run_direct(several.mark_all_used, app_id, marks)
 
     async def update_jwt_payload(
         self,

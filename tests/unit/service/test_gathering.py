@@ -1,0 +1,260 @@
+"""Calls that come at once: which go together, and that nobody is the worse for it."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy.exc import DataError
+
+from tallystick import GeneralError
+from tallystick.service import gathering
+from tallystick.service.gathering import AT_ONCE, FLIGHTS, gather
+from tallystick.service.guard import Guard
+from tallystick.storage.memory import AsyncMemoryStore
+from tallystick.testing.contract.rows import LATER, LINE, NOW, OTHER_LINE, make_session, make_step
+
+
+class Store(AsyncMemoryStore):
+    """One that can be held up, refuses some handles, and keeps account of its statements."""
+
+    gathers = frozenset({"load_session", "advance_line", "mark_used"})
+
+    def __init__(self):
+        super().__init__()
+        self.statements: list[list[str]] = []
+        self.held: dict[str, asyncio.Event] = {}
+        self.refused: dict[str, Exception] = {}
+        self.taken: set[str] = set()
+
+    async def load_session(self, app_id, handle):
+        async with self._statement(handle):
+            return await super().load_session(app_id, handle)
+
+    async def load_sessions(self, app_id, handles):
+        async with self._statement(*handles):
+            return await super().load_sessions(app_id, handles)
+
+    async def advance_line(self, app_id, handle, expected_line, step):
+        async with self._statement(handle):
+            return await super().advance_line(app_id, handle, expected_line, step)
+
+    async def advance_lines(self, app_id, steps):
+        async with self._statement(*(handle for handle, _, _ in steps)):
+            free = [each for each in steps if each[0] not in self.taken]
+            return {each[0] for each in free if await super(Store, self).advance_line(app_id, *each)}
+
+    async def mark_all_used(self, app_id, marks):
+        async with self._statement(*(handle for handle, *_ in marks)):
+            return {each[0] for each in marks if await super(Store, self).mark_used(app_id, *each)}
+
+    def _statement(self, *handles: str):
+        return _Statement(self, handles)
+
+    @contextmanager
+    def busy(self, call) -> Iterator[list[asyncio.Task]]:
+        """So many calls are under way and not answered before the end, that whoever comes waits."""
+        event = asyncio.Event()
+        names = [f"busy-{number}" for number in range(FLIGHTS)]
+        self.held |= dict.fromkeys(names, event)
+        tasks = [asyncio.create_task(call(name)) for name in names]
+        yield tasks
+        event.set()
+
+
+class _Statement:
+    def __init__(self, store: Store, handles: tuple[str, ...]) -> None:
+        self._store, self._handles = store, handles
+
+    async def __aenter__(self) -> None:
+        self._store.statements.append(list(self._handles))
+        await asyncio.sleep(0)
+        for handle in self._handles:
+            if handle in self._store.held:
+                await self._store.held[handle].wait()
+            if handle in self._store.refused:
+                raise self._store.refused[handle]
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def no_overtaking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits does so for a statement to come back."""
+    monkeypatch.setattr(gathering, "OVERTAKING", 3600.0)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def gathered(store: Store):
+    return gather(Guard(10, 5).around(store))
+
+
+async def keep(store: Store, *handles: str, app_id: str = "public") -> None:
+    for handle in handles:
+        await store.insert_session(make_session(app_id=app_id, handle=handle))
+
+
+async def together(store: Store, gathered, calls, app_id: str = "public"):
+    """Answers and errors of calls that come while so much is under way that they wait."""
+
+    async def load(handle: str):
+        return await gathered.load_session(app_id, handle)
+
+    async def advance(handle: str):
+        return await gathered.advance_line(app_id, handle, LINE, make_step())
+
+    with store.busy(load), store.busy(advance):
+        await asyncio.sleep(0)
+        waiting = [asyncio.ensure_future(call) for call in calls]
+        await asyncio.sleep(0)
+        assert not any(each.done() for each in waiting)
+    return await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_store_that_gathers_nothing_is_left_as_it_is():
+    store = AsyncMemoryStore()
+    assert gather(store) is store
+
+
+async def test_who_comes_alone_is_asked_for_alone_and_at_once(store: Store, gathered):
+    await keep(store, "a")
+    assert (await gathered.load_session("public", "a")).handle == "a"
+    assert await gathered.load_session("public", "none") is None
+    assert await gathered.advance_line("public", "a", LINE, make_step(line=OTHER_LINE))
+    assert store.statements == [["a"], ["none"], ["a"]]
+
+
+async def test_the_other_steps_are_the_stores_own(store: Store, gathered):
+    await gathered.insert_session(make_session(handle="a"))
+    assert [row.handle for row in (await gathered.list_sessions("public", None, 10))[0]] == ["a"]
+
+
+async def test_who_comes_while_others_are_under_way_goes_together_and_each_has_its_own_answer(store: Store, gathered):
+    await keep(store, "a", "b", "c")
+    handles = ["a", "none", "c", "b", "a"]
+    found = await together(store, gathered, [gathered.load_session("public", handle) for handle in handles])
+    assert [row and row.handle for row in found] == ["a", None, "c", "b", "a"]
+    assert store.statements[2 * FLIGHTS :] == [handles]
+
+
+async def test_of_swaps_that_go_together_each_is_told_of_itself_alone(store: Store, gathered):
+    await keep(store, "a", "b", "c")
+    await store.advance_line("public", "b", LINE, make_step(line=OTHER_LINE))
+    store.statements.clear()
+    advances = [gathered.advance_line("public", handle, LINE, make_step()) for handle in ("a", "b", "none", "c")]
+    assert await together(store, gathered, advances) == [True, False, False, True]
+    assert ["a", "b", "none", "c"] in store.statements
+
+    marks = [gathered.mark_used("public", handle, OTHER_LINE, NOW, LATER) for handle in ("b", "none", "b")]
+    assert await asyncio.gather(*marks) == [True, False, False]
+
+
+async def test_of_two_that_would_move_one_session_one_does_however_they_come(store: Store, gathered):
+    await keep(store, "a", "b")
+    steps = [make_step(line=bytes([number]) * 32) for number in range(4)]
+    advances = [gathered.advance_line("public", "a", LINE, step) for step in steps]
+    other = gathered.advance_line("public", "b", LINE, make_step())
+    assert await together(store, gathered, [*advances, other]) == [True, False, False, False, True]
+    assert (await store.load_session("public", "a")).line == steps[0].line
+
+
+async def test_what_somebody_else_is_at_is_asked_for_by_itself(store: Store, gathered):
+    await keep(store, "a", "b")
+    store.taken.add("a")
+    advances = [gathered.advance_line("public", handle, LINE, make_step()) for handle in ("a", "b")]
+    assert await together(store, gathered, advances) == [True, True]
+    assert store.statements[-2:] == [["a", "b"], ["a"]]
+
+
+async def test_apps_do_not_share_a_statement(store: Store, gathered):
+    await keep(store, "a", "b", app_id="one")
+    await keep(store, "a", app_id="two")
+    asked = [("one", "a"), ("two", "a"), ("one", "b"), ("two", "b")]
+    found = await together(store, gathered, [gathered.load_session(*question) for question in asked])
+    assert [row and (row.app_id, row.handle) for row in found] == [("one", "a"), ("two", "a"), ("one", "b"), None]
+    assert store.statements[2 * FLIGHTS :] == [["a", "b"], ["a", "b"]]
+
+
+async def test_a_statement_takes_so_many_at_the_most(store: Store, gathered):
+    handles = [f"h{number}" for number in range(2 * AT_ONCE + 5)]
+    await keep(store, *handles)
+    found = await together(store, gathered, [gathered.load_session("public", handle) for handle in handles])
+    assert [row.handle for row in found] == handles
+    assert [len(each) for each in store.statements[2 * FLIGHTS :]] == [AT_ONCE, AT_ONCE, 5]
+
+
+async def test_a_call_does_not_join_a_statement_that_has_begun(store: Store, gathered):
+    """So what was written before it is seen by it."""
+    with store.busy(lambda handle: gathered.load_session("public", handle)):
+        await asyncio.sleep(0)
+        first = asyncio.create_task(gathered.load_session("public", "a"))
+        await asyncio.sleep(0)
+        store.held["a"] = asyncio.Event()
+    while store.statements[-1] != ["a"]:  # noqa: ASYNC110 - a few turns of the loop
+        await asyncio.sleep(0)
+    await keep(store, "a")
+    second = asyncio.create_task(gathered.load_session("public", "a"))
+    third = asyncio.create_task(gathered.load_session("public", "a"))
+    await asyncio.sleep(0)
+    assert not first.done()
+    store.held.pop("a").set()
+    assert [row.handle for row in await asyncio.gather(first, second, third)] == ["a", "a", "a"]
+    assert len(store.statements) == FLIGHTS + 3
+
+
+async def test_who_has_what_the_store_does_not_take_is_refused_alone(store: Store, gathered):
+    await keep(store, "a", "b")
+    store.refused["bad"] = DataError("SELECT", {}, ValueError("a NUL"))
+    found = await together(store, gathered, [gathered.load_session("public", each) for each in ("a", "bad", "b")])
+    assert [found[0].handle, found[2].handle] == ["a", "b"]
+    assert isinstance(found[1], GeneralError)
+    assert found[1].reason == "store_failed"
+
+
+async def test_a_store_that_is_gone_is_not_asked_once_more_for_each(store: Store, gathered):
+    store.refused = dict.fromkeys("abc", ConnectionResetError())
+    found = await together(store, gathered, [gathered.load_session("public", each) for each in "abc"])
+    assert [type(each) for each in found] == [GeneralError] * 3
+    assert store.statements[2 * FLIGHTS :] == [["a", "b", "c"]]
+
+
+async def test_what_takes_long_holds_up_no_one_else(store: Store, gathered, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gathering, "OVERTAKING", 0.01)
+    await keep(store, "a", "b")
+    with store.busy(lambda handle: gathered.load_session("public", handle)) as slow:
+        await asyncio.sleep(0)
+        for handle in ("a", "b"):
+            assert (await gathered.load_session("public", handle)).handle == handle
+        assert not any(each.done() for each in slow)
+    await asyncio.gather(*slow)
+    assert (await gathered.load_session("public", "a")).handle == "a"
+
+
+async def test_who_has_gone_is_not_asked_for(store: Store, gathered):
+    await keep(store, "a")
+    with store.busy(lambda handle: gathered.load_session("public", handle)):
+        await asyncio.sleep(0)
+        gone, stays = (asyncio.create_task(gathered.load_session("public", handle)) for handle in ("gone", "a"))
+        await asyncio.sleep(0)
+        gone.cancel()
+    assert (await stays).handle == "a"
+    assert gone.cancelled()
+    assert store.statements[FLIGHTS:] == [["a"]]
+
+
+async def test_those_under_way_who_go_leave_their_places_to_others(store: Store, gathered):
+    await keep(store, "a", "b")
+    with store.busy(lambda handle: gathered.load_session("public", handle)) as slow:
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(gathered.load_session("public", handle)) for handle in ("a", "b")]
+        await asyncio.sleep(0)
+        for each in slow:
+            each.cancel()
+        assert [row.handle for row in await asyncio.gather(*waiting)] == ["a", "b"]
+        assert store.statements[FLIGHTS:] == [["a", "b"]]
