@@ -7,34 +7,44 @@ import pytest
 from tallystick.service.gathering import gather
 from tallystick.service.guard import Guard
 from tallystick.storage.opening import open_async_store
+from tallystick.storage.redis.store import AsyncRedisStore
 from tallystick.storage.sql.store import AsyncSqlStore
 from tallystick.testing import StoreContract
+from tests.redis_servers import empty_redis
 
 
-class SeveralOfOne(AsyncSqlStore):
-    """Each step as one of several, though it is the only one; as the gathering has it, what does not go through so is
-    tried by itself."""
+def take_each_as_one_of_several(kind):
+    """A store of this kind whose steps are each one of several, though it is the only one; as in the gathering, what
+    does not go through so is tried by itself."""
 
-    async def load_session(self, app_id, handle):
-        found = await self.load_sessions(app_id, [handle])
-        return found[0] if found else None
+    class SeveralOfOne(kind):
+        async def load_session(self, app_id, handle):
+            found = await self.load_sessions(app_id, [handle])
+            return found[0] if found else None
 
-    async def advance_line(self, app_id, handle, expected_line, step):
-        done = await self.advance_lines(app_id, [(handle, expected_line, step)])
-        assert done <= {handle}
-        return bool(done) or await super().advance_line(app_id, handle, expected_line, step)
+        async def advance_line(self, app_id, handle, expected_line, step):
+            done = await self.advance_lines(app_id, [(handle, expected_line, step)])
+            assert done <= {handle}
+            return bool(done) or await super().advance_line(app_id, handle, expected_line, step)
 
-    async def mark_used(self, app_id, handle, expected_line, used_at, expires_at):
-        done = await self.mark_all_used(app_id, [(handle, expected_line, used_at, expires_at)])
-        assert done <= {handle}
-        return bool(done) or await super().mark_used(app_id, handle, expected_line, used_at, expires_at)
+        async def mark_used(self, app_id, handle, expected_line, used_at, expires_at):
+            done = await self.mark_all_used(app_id, [(handle, expected_line, used_at, expires_at)])
+            assert done <= {handle}
+            return bool(done) or await super().mark_used(app_id, handle, expected_line, used_at, expires_at)
+
+    return SeveralOfOne
 
 
 class TestSeveralOfOne(StoreContract):
-    @pytest.fixture
-    def make_store(self, postgres_tables):
-        postgres_tables.empty()
-        return lambda: SeveralOfOne(postgres_tables.open(open_async_store)._engine, owned=False)
+    @pytest.fixture(params=["postgresql", "redis"])
+    def make_store(self, request):
+        if request.param == "redis":
+            url = request.getfixturevalue("redis_url")
+            empty_redis(url)
+            return lambda: take_each_as_one_of_several(AsyncRedisStore)(url)
+        tables = request.getfixturevalue("postgres_tables")
+        tables.empty()
+        return lambda: take_each_as_one_of_several(AsyncSqlStore)(tables.open(open_async_store)._engine, owned=False)
 
 
 class TestGathered(StoreContract):
@@ -42,11 +52,16 @@ class TestGathered(StoreContract):
 
     test_a_second_session_of_one_handle_is_an_error_and_changes_nothing = None  # of an error the guard tells the kind
 
-    @pytest.fixture(params=["postgresql", "sqlite-file"])
+    @pytest.fixture(params=["postgresql", "redis", "sqlite-file"])
     def make_store(self, request, tmp_path):
-        if request.param == "postgresql":
-            tables = request.getfixturevalue("postgres_tables")
-            tables.empty()
-            return lambda: gather(Guard(10, 30).around(tables.open(open_async_store)))
-        path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path)
-        return lambda: gather(Guard(10, 30).around(open_async_store(f"sqlite:///{path}", guarded_by=10)))
+        match request.param:
+            case "postgresql":
+                tables = request.getfixturevalue("postgres_tables")
+                tables.empty()
+                return lambda: gather(Guard(10, 30).around(tables.open(open_async_store)))
+            case "redis":
+                url = request.getfixturevalue("redis_url")
+                empty_redis(url)
+            case _:
+                url = f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_template'), tmp_path)}"
+        return lambda: gather(Guard(10, 30).around(open_async_store(url, guarded_by=10)))

@@ -1,4 +1,4 @@
-"""Several steps in one statement, on PostgreSQL."""
+"""Several steps that go to a store as one."""
 
 import asyncio
 
@@ -9,14 +9,27 @@ from tallystick.storage.opening import open_async_store
 from tallystick.storage.sql.engine import make_engine
 from tallystick.storage.sql.several import advance_lines
 from tallystick.testing.contract.rows import LATER, LINE, NOW, OTHER_LINE, make_session, make_step
+from tests.redis_servers import empty_redis
 from tests.storage.databases import parse
 
 NUMBER = 100
 
 
+@pytest.fixture(params=["postgresql", "redis"])
+def url(request):
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres_database")
+    url = request.getfixturevalue("redis_url")
+    empty_redis(url)
+    return url
+
+
+only_postgresql = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+
+
 @pytest.fixture
-async def store(postgres_database):
-    store = open_async_store(postgres_database, migrate=True)
+async def store(url):
+    store = open_async_store(url, migrate=True)
     for number in range(NUMBER):
         await store.insert_session(make_session(handle=f"h{number}"))
     yield store
@@ -24,7 +37,7 @@ async def store(postgres_database):
 
 
 async def rows(store) -> dict:
-    return {row.handle: row for row in (await store.list_sessions("public", None, NUMBER))[0]}
+    return {row.handle: row for row in await store.load_sessions("public", [f"h{number}" for number in range(NUMBER)])}
 
 
 def step_of(number: int):
@@ -69,9 +82,10 @@ async def test_each_first_use_is_marked_with_its_own_times(store):
     }
 
 
-async def test_nobody_waits_for_a_session_that_somebody_else_is_at(store, postgres_database):
+@only_postgresql
+async def test_nobody_waits_for_a_session_that_somebody_else_is_at(store, url):
     """And whose transaction may never end: the others' steps are done."""
-    engine = make_engine(parse(postgres_database))
+    engine = make_engine(parse(url))
     with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
         assert advance_lines(connection, "public", [("h1", LINE, make_step())]) == {"h1"}
         async with asyncio.timeout(30):
@@ -101,6 +115,7 @@ async def test_of_two_statements_over_the_same_sessions_in_other_orders_each_ses
     assert all(found[handle].line == LINE for handle in set(handles) - set(told))
 
 
+@only_postgresql
 async def test_what_is_longer_than_its_column_is_refused_and_not_cut_off(store):
     with pytest.raises(DataError, match="too long"):
         await store.advance_lines("public", [("h0", LINE, make_step(user_agent="x" * 256)), ("h1", LINE, make_step())])
@@ -112,3 +127,8 @@ async def test_sessions_are_loaded_however_many_they_are(store):
     some = await store.load_sessions("public", [*handles, *(f"none-{number}" for number in range(5000)), "h1"])
     assert sorted(row.handle for row in some) == sorted(handles)
     assert await store.load_sessions("public", []) == []
+
+
+@pytest.mark.parametrize("of_cluster", ["redis+cluster://localhost", "redis://localhost?wait_replicas=1"])
+def test_where_several_would_wait_for_the_slowest_each_goes_alone(of_cluster):
+    assert not open_async_store(of_cluster).gathers

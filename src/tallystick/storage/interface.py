@@ -246,7 +246,7 @@ class AsyncGatheringStore(AsyncSessionStore, Protocol):
     """The names of the steps for which that is so: of ``load_session`` (by ``load_sessions``), ``advance_line`` and
     ``mark_used``."""
 
-    async def advance_lines(self, app_id: str, steps: Sequence[tuple[str, bytes, LineStep]]) -> set[str]:
+    async def advance_lines(self, app_id: str, moves: Sequence[tuple[str, bytes, LineStep]]) -> set[str]:
         """Do ``advance_line`` for these, each a handle, its expected line and a step; no handle is there twice. The
         handles of those that went through. Of the others nothing is said: it waits for no session that somebody else
         is at."""

@@ -70,6 +70,12 @@ def make_client(url: str, *, is_async: bool) -> Any:  # noqa: ANN401 - redis-py'
         raise _bad_url() from None
 
 
+def is_cluster(url: str) -> bool:
+    """Whether a client for this URL is one of a cluster."""
+    match = _URL.fullmatch(url)
+    return match is not None and match[2] == "+cluster"
+
+
 def check_url(url: str) -> None:
     """Raise what :func:`make_client` would, as far as that can be told without connecting, as a cluster's client does
     at once."""

@@ -141,13 +141,31 @@ def load_sessions(app_id: str, handles: Sequence[str]) -> Step[list[SessionRow]]
 
 
 def advance_line(app_id: str, handle: str, expected_line: bytes, step: LineStep) -> Step[bool]:
+    return bool((yield _advance(app_id, handle, expected_line, step)))
+
+
+def advance_lines(app_id: str, moves: Sequence[tuple[str, bytes, LineStep]]) -> Step[set[str]]:
+    done = yield Scripts([_advance(app_id, *each) for each in moves])
+    return {handle for (handle, *_), is_done in zip(moves, done, strict=True) if is_done}
+
+
+def _advance(app_id: str, handle: str, expected_line: bytes, step: LineStep) -> Script:
     args = [expected_line, _keep_for(step.expires_at - step.refreshed_at), *layout.write_step(step)]
-    return bool((yield Script("advance_line", [session_key(app_id, handle)], args)))
+    return Script("advance_line", [session_key(app_id, handle)], args)
 
 
 def mark_used(app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> Step[bool]:
+    return bool((yield _mark(app_id, handle, expected_line, used_at, expires_at)))
+
+
+def mark_all_used(app_id: str, marks: Sequence[tuple[str, bytes, int, int]]) -> Step[set[str]]:
+    done = yield Scripts([_mark(app_id, *each) for each in marks])
+    return {handle for (handle, *_), is_done in zip(marks, done, strict=True) if is_done}
+
+
+def _mark(app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> Script:
     args = [expected_line, _keep_for(expires_at - used_at), used_at, expires_at]
-    return bool((yield Script("mark_used", [session_key(app_id, handle)], args)))
+    return Script("mark_used", [session_key(app_id, handle)], args)
 
 
 def update_jwt_payload(

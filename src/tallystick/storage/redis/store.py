@@ -20,6 +20,7 @@ from tallystick.storage.redis.client import (
     WAIT_SECONDS,
     WaitRule,
     check_url,
+    is_cluster,
     list_clients,
     make_client,
     name_server,
@@ -229,6 +230,7 @@ class AsyncRedisStore:
         self._url, self._rule = split_wait_rule(url)
         check_url(self._url)
         self._name = name_server(url)
+        self.gathers: frozenset[str] = frozenset() if self._rule or is_cluster(self._url) else _GATHERED
         self._is_open = False
         self._clients = WeakKeyDictionary[asyncio.AbstractEventLoop, Any]()
         self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
@@ -252,6 +254,12 @@ class AsyncRedisStore:
 
     async def mark_used(self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> bool:
         return await self._run(steps.mark_used(app_id, handle, expected_line, used_at, expires_at))
+
+    async def advance_lines(self, app_id: str, moves: Sequence[tuple[str, bytes, LineStep]]) -> set[str]:
+        return await self._run(steps.advance_lines(app_id, moves))
+
+    async def mark_all_used(self, app_id: str, marks: Sequence[tuple[str, bytes, int, int]]) -> set[str]:
+        return await self._run(steps.mark_all_used(app_id, marks))
 
     async def update_jwt_payload(
         self,
@@ -416,6 +424,10 @@ class AsyncRedisStore:
             client = self._clients[loop] = make_client(self._url, is_async=True)
         return client
 
+
+_GATHERED: Final = frozenset({"load_session", "advance_line", "mark_used"})
+"""See :class:`~tallystick.storage.interface.AsyncGatheringStore`. Not in a cluster, where several would wait for the
+slowest of its nodes, and not where replicas must confirm: what they do not is each caller's own to try again."""
 
 _SETTINGS: Final = Batch([("INFO", "memory"), ("INFO", "persistence")])
 

@@ -102,8 +102,8 @@ def _load_in_parts(connection: Connection, app_id: str, wanted: Sequence[str]) -
     return found
 
 
-def advance_lines(connection: Connection | Lent, app_id: str, steps: Sequence[tuple[str, bytes, LineStep]]) -> set[str]:
-    handles, lines, news = zip(*steps, strict=True)
+def advance_lines(connection: Connection | Lent, app_id: str, moves: Sequence[tuple[str, bytes, LineStep]]) -> set[str]:
+    handles, lines, news = zip(*moves, strict=True)
     new = {f"new_{name}": [getattr(step, name) for step in news] for name in LineStep.__struct_fields__}
     return _carry_out(_ADVANCE, connection, app_id, handles, lines, new)
 

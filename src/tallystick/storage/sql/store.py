@@ -243,8 +243,8 @@ class AsyncSqlStore:
     async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:
         return await self._run_direct(statements.advance_line, app_id, handle, expected_line, step)
 
-    async def advance_lines(self, app_id: str, steps: Sequence[tuple[str, bytes, LineStep]]) -> set[str]:
-        return await self._run_direct(several.advance_lines, app_id, steps)
+    async def advance_lines(self, app_id: str, moves: Sequence[tuple[str, bytes, LineStep]]) -> set[str]:
+        return await self._run_direct(several.advance_lines, app_id, moves)
 
     async def mark_used(self, app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> bool:
         return await self._run_direct(statements.mark_used, app_id, handle, expected_line, used_at, expires_at)
