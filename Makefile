@@ -54,8 +54,10 @@ $(SDKS)/python/.venv/.stamp: $(SDKS)/python/requirements.txt
 # The checks at once, as two of them take most of the time.
 CHECKS := ruff mypy pyright imports
 
-lint: setup
+lint:
 	@$(MAKE) --no-print-directory --jobs --output-sync $(CHECKS)
+
+$(CHECKS): setup
 
 ruff:
 	$(BIN)/ruff format --check .
@@ -83,7 +85,7 @@ COVERING := tests/unit tests/integrations tests/remote
 # The others wait a good deal, for processes that start, die and come back: so three workers.
 # Every verification in all of them is done with and without the cache of verified tokens, and compared.
 
-test: setup system ## Everything that CI runs, with coverage of the pure layers
+test: system ## Everything that CI runs, with coverage of the pure layers
 	@$(MAKE) --no-print-directory --jobs --output-sync assets $(CHECKS)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST) -n 2 $(COVERING)
@@ -102,7 +104,7 @@ model-suite:
 	$(BIN)/python $(PYTEST) -n 1 $(WITHOUT) tests/model
 
 browser-suite:
-	$(BIN)/python -m pytest -m browser $(WITHOUT)
+	$(BIN)/python -m pytest -m browser $(WITHOUT) tests/browser tests/docs tests/test_servers.py
 
 format: setup ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix-only --quiet .

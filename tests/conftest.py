@@ -14,6 +14,9 @@ from tests.redis_servers import run_redis, run_redis_cluster
 from tests.servers import find_chromium, make_database, run_postgres
 from tests.token_cache.sitecustomize import MODE, compare, turn_off
 
+TESTS = Path(__file__).parent
+WITH_BROWSER = ("browser", "docs", "test_servers.py")
+"""Where `make test` looks for tests with a browser: to look through all takes it a quarter of a minute."""
 CHROMIUM_FLAGS = (
     "--no-sandbox",  # needed as root; the pages are our own
     "--disable-gpu",
@@ -41,10 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
         turn_off(tallystick.config)
     else:
         compare(tallystick.verified_tokens)
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent / "token_cache")
+    os.environ["PYTHONPATH"] = str(TESTS / "token_cache")
     os.environ[MODE] = "off" if is_off else "compared"
     # Here are no certificates, and tests stay on loopback. To read all that a machine has takes an httpx client 45 ms.
-    os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+    os.environ["SSL_CERT_DIR"] = str(TESTS)
     os.environ.pop("SSL_CERT_FILE", None)
 
 
@@ -57,6 +60,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         if "chromium_path" in getattr(item, "fixturenames", ()):
+            assert item.path.parts[len(TESTS.parts)] in WITH_BROWSER, (
+                f"the Makefile finds no browser's test in {item.path}"
+            )
             item.add_marker("browser")
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 

@@ -1,4 +1,4 @@
-"""Steps of many callers that go to the store as one are still each a step of its own: the whole contract."""
+"""Steps of many callers that go to the store as one are still each a step of its own: the contract of these steps."""
 
 import shutil
 
@@ -9,7 +9,8 @@ from tallystick.service.guard import Guard
 from tallystick.storage.opening import open_async_store
 from tallystick.storage.redis.store import AsyncRedisStore
 from tallystick.storage.sql.store import AsyncSqlStore
-from tallystick.testing import StoreContract
+from tallystick.testing.contract.races import RaceScenarios
+from tallystick.testing.contract.sessions import SessionScenarios
 from tests.redis_servers import empty_redis
 
 
@@ -35,7 +36,7 @@ def take_each_as_one_of_several(kind):
     return SeveralOfOne
 
 
-class TestSeveralOfOne(StoreContract):
+class TestSeveralOfOne(SessionScenarios, RaceScenarios):
     @pytest.fixture(params=["postgresql", "redis"])
     def make_store(self, request):
         if request.param == "redis":
@@ -47,7 +48,7 @@ class TestSeveralOfOne(StoreContract):
         return lambda: take_each_as_one_of_several(AsyncSqlStore)(tables.open(open_async_store)._engine, owned=False)
 
 
-class TestGathered(StoreContract):
+class TestGathered(SessionScenarios, RaceScenarios):
     """With the guard between, as in the service."""
 
     test_a_second_session_of_one_handle_is_an_error_and_changes_nothing = None  # of an error the guard tells the kind

@@ -7,13 +7,14 @@ back. Who comes alone waits for nothing; the more come, the less each costs.
 Nothing else is different for the callers. Each gets an answer or an error of its own. A call never joins a statement
 that has begun, so it sees whatever was done before it. Of those who would move one session, one is in a statement, as
 two could both seem to win. And what takes long holds up no one but those in the same statement: after ``OVERTAKING``
-the next sets off in any case.
+the next sets off in any case. Apps have nothing to do with each other.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from tallystick.errors import GeneralError
@@ -22,8 +23,8 @@ from tallystick.storage.interface import AsyncGatheringStore, AsyncSessionStore
 from tallystick.types import SessionRow
 
 FLIGHTS: Final = 2
-"""So many statements of a kind may be under way before calls wait for each other. With one, the worker would have
-nothing to do while it waits; more make the groups smaller."""
+"""So many statements of a kind, for one app, may be under way before calls wait for each other. With one, the worker
+would have nothing to do while it waits; more make the groups smaller."""
 
 OVERTAKING: Final = 0.05
 """In seconds: so long the first of those who wait does so at most."""
@@ -33,9 +34,10 @@ AT_ONCE: Final = 64
 
 A = TypeVar("A")
 Question: TypeAlias = tuple[Any, ...]
-"""A method's arguments, of which the first are an app's id and a session's handle."""
+"""A method's arguments behind the app's id, of which the first is a session's handle."""
 Alone: TypeAlias = Callable[..., Coroutine[Any, Any, A]]
 Together: TypeAlias = Callable[[str, Sequence[Question]], Coroutine[Any, Any, Mapping[int, A]]]
+"""The answers by their places; what has none there is asked alone."""
 
 
 def gather(store: AsyncSessionStore) -> AsyncSessionStore:
@@ -44,18 +46,33 @@ def gather(store: AsyncSessionStore) -> AsyncSessionStore:
     return cast("AsyncSessionStore", _Gathering(cast("AsyncGatheringStore", store), kinds)) if kinds else store
 
 
-class Lane(Generic[A]):
-    """All calls of one method.
-
-    ``alone``
-        Asks one question.
-    ``together``
-        Asks several about one app. The answers by their places; what has none there is asked alone.
-    ``is_exclusive``
-        Whether no session may be twice in one statement.
-    """
+class Lanes(Generic[A]):
+    """All calls of one method. ``is_exclusive``: no session may be twice in one statement."""
 
     def __init__(self, alone: Alone[A], together: Together[A], *, is_exclusive: bool) -> None:
+        self._alone = alone
+        self._together = together
+        self._is_exclusive = is_exclusive
+        self._lanes: dict[str, _Lane[A]] = {}  # there are as many as apps that were asked for and exist
+
+    async def ask(self, app_id: str, *question: Any) -> A:  # noqa: ANN401 - as the method has it
+        """The answer, or what the store raises."""
+        lane = self._lanes.get(app_id)
+        if lane is None:
+            alone, together = partial(self._alone, app_id), partial(self._together, app_id)
+            lane = self._lanes[app_id] = _Lane(alone, together, self._is_exclusive)
+        return await lane.ask(question)
+
+
+class _Lane(Generic[A]):
+    """Those of one app."""
+
+    def __init__(
+        self,
+        alone: Alone[A],
+        together: Callable[[Sequence[Question]], Coroutine[Any, Any, Mapping[int, A]]],
+        is_exclusive: bool,
+    ) -> None:
         self._alone = alone
         self._together = together
         self._is_exclusive = is_exclusive
@@ -64,8 +81,7 @@ class Lane(Generic[A]):
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weakly
 
-    async def ask(self, *question: Any) -> A:  # noqa: ANN401 - as the method has it
-        """The answer, or what the store raises."""
+    async def ask(self, question: Question) -> A:
         if self._flying < FLIGHTS and not self._waiting:
             self._flying += 1
             try:
@@ -101,11 +117,10 @@ class Lane(Generic[A]):
         others: list[tuple[Question, asyncio.Future[A]]] = []
         seen: set[str] = set()
         for question, answer in self._waiting:
-            app_id, handle = question[:2]
             if answer.done():
                 continue  # whoever asked has gone
-            is_twice = self._is_exclusive and handle in seen
-            if is_twice or len(group) == AT_ONCE or (group and app_id != group[0][0][0]):
+            handle = question[0]
+            if len(group) == AT_ONCE or (self._is_exclusive and handle in seen):
                 others.append((question, answer))
             else:
                 seen.add(handle)
@@ -133,7 +148,7 @@ class Lane(Generic[A]):
 
     async def _ask_together(self, questions: list[Question]) -> Mapping[int, A]:
         try:
-            return await self._together(questions[0][0], questions)
+            return await self._together(questions)
         except GeneralError as error:
             # One of them may have what the database does not take. That is not for the others to suffer.
             if error.__cause__ is None or is_unreachable(error.__cause__):
@@ -168,14 +183,14 @@ class _Gathering:
     def __init__(self, store: AsyncGatheringStore, kinds: frozenset[str]) -> None:
         self._store = store
         if "load_session" in kinds:
-            self.load_session = Lane(store.load_session, self._load, is_exclusive=False).ask
+            self.load_session = Lanes(store.load_session, self._load, is_exclusive=False).ask
         if "advance_line" in kinds:
-            self.advance_line = Lane(store.advance_line, _swap(store.advance_lines), is_exclusive=True).ask
+            self.advance_line = Lanes(store.advance_line, _swap(store.advance_lines), is_exclusive=True).ask
         if "mark_used" in kinds:
-            self.mark_used = Lane(store.mark_used, _swap(store.mark_all_used), is_exclusive=True).ask
+            self.mark_used = Lanes(store.mark_used, _swap(store.mark_all_used), is_exclusive=True).ask
 
     async def _load(self, app_id: str, asked: Sequence[Question]) -> Mapping[int, SessionRow | None]:
-        handles = [handle for _, handle, *_ in asked]
+        handles = [handle for (handle,) in asked]
         found = {row.handle: row for row in await self._store.load_sessions(app_id, handles)}
         return {place: found.get(handle) for place, handle in enumerate(handles)}
 
@@ -186,7 +201,7 @@ class _Gathering:
 
 def _swap(several: Callable[[str, Sequence[Any]], Coroutine[Any, Any, set[str]]]) -> Together[bool]:
     async def swap(app_id: str, asked: Sequence[Question]) -> Mapping[int, bool]:
-        done = await several(app_id, [(handle, *rest) for _, handle, *rest in asked])
-        return {place: True for place, (_, handle, *_) in enumerate(asked) if handle in done}
+        done = await several(app_id, asked)
+        return {place: True for place, (handle, *_) in enumerate(asked) if handle in done}
 
     return swap

@@ -100,14 +100,14 @@ async def keep(store: Store, *handles: str, app_id: str = "public") -> None:
         await store.insert_session(make_session(app_id=app_id, handle=handle))
 
 
-async def together(store: Store, gathered, calls, app_id: str = "public"):
+async def together(store: Store, gathered, calls):
     """Answers and errors of calls that come while so much is under way that they wait."""
 
     async def load(handle: str):
-        return await gathered.load_session(app_id, handle)
+        return await gathered.load_session("public", handle)
 
     async def advance(handle: str):
-        return await gathered.advance_line(app_id, handle, LINE, make_step())
+        return await gathered.advance_line("public", handle, LINE, make_step())
 
     with store.busy(load), store.busy(advance):
         await asyncio.sleep(0)
@@ -172,13 +172,17 @@ async def test_what_somebody_else_is_at_is_asked_for_by_itself(store: Store, gat
     assert store.statements[-2:] == [["a", "b"], ["a"]]
 
 
-async def test_apps_do_not_share_a_statement(store: Store, gathered):
-    await keep(store, "a", "b", app_id="one")
+async def test_apps_do_not_wait_for_each_other(store: Store, gathered):
+    await keep(store, "a", "b", "c", app_id="one")
     await keep(store, "a", app_id="two")
-    asked = [("one", "a"), ("two", "a"), ("one", "b"), ("two", "b")]
-    found = await together(store, gathered, [gathered.load_session(*question) for question in asked])
-    assert [row and (row.app_id, row.handle) for row in found] == [("one", "a"), ("two", "a"), ("one", "b"), None]
-    assert store.statements[2 * FLIGHTS :] == [["a", "b"], ["a", "b"]]
+    with store.busy(lambda handle: gathered.load_session("one", handle)):
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(gathered.load_session("one", handle)) for handle in ("a", "b", "c")]
+        assert (await gathered.load_session("two", "a")).app_id == "two"
+        assert await gathered.load_session("two", "b") is None
+        assert not any(each.done() for each in waiting)
+    assert [row.app_id for row in await asyncio.gather(*waiting)] == ["one"] * 3
+    assert store.statements[FLIGHTS:] == [["a"], ["b"], ["a", "b", "c"]]
 
 
 async def test_a_statement_takes_so_many_at_the_most(store: Store, gathered):
