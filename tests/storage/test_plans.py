@@ -94,6 +94,7 @@ def test_no_step_reads_a_whole_table_and_no_index_is_there_for_nothing(database_
                 step(connection, "public", [(f"h{number}", LINE, *rest) for number in range(1000, 1016)])
     store.close()
     assert len(plans) >= 18
+    assert sum("unnest" in statement for statement, _ in plans) == 2 * (kind == "postgresql")
     for statement, plan in plans:
         whole = [line for line in plan.splitlines() if any(sign in line for sign in WHOLE_TABLE[kind])]
         assert not [line for line in whole if "USING" not in line], f"{statement}\n{plan}"

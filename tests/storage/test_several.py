@@ -3,9 +3,15 @@
 import asyncio
 
 import pytest
+import redis.asyncio
 from sqlalchemy.exc import DataError
 
+from tallystick import GeneralError
+from tallystick.service.gathering import gather
+from tallystick.service.guard import Guard
 from tallystick.storage.opening import open_async_store
+from tallystick.storage.redis.layout import session_key
+from tallystick.storage.sql import store as sql_store
 from tallystick.storage.sql.engine import make_engine
 from tallystick.storage.sql.several import advance_lines
 from tallystick.testing.contract.rows import LATER, LINE, NOW, OTHER_LINE, make_session, make_step
@@ -96,8 +102,10 @@ async def test_nobody_waits_for_a_session_that_somebody_else_is_at(store, url):
     assert await store.advance_lines("public", [("h1", LINE, make_step())]) == set()
 
 
-async def test_of_two_statements_over_the_same_sessions_in_other_orders_each_session_is_moved_by_one(store):
-    """Sixteen at once, which would deadlock if they waited for each other."""
+@only_postgresql
+async def test_of_statements_over_the_same_sessions_in_other_orders_each_session_is_moved_by_one(store, monkeypatch):
+    """Sixteen at once, which would deadlock if they waited for each other: none has to be begun again."""
+    monkeypatch.setattr(sql_store, "Retries", lambda: pytest.fail("a deadlock"))
     handles = [f"h{number}" for number in range(NUMBER)]
 
     async def move(racer: int) -> set[str]:
@@ -127,6 +135,23 @@ async def test_sessions_are_loaded_however_many_they_are(store):
     some = await store.load_sessions("public", [*handles, *(f"none-{number}" for number in range(5000)), "h1"])
     assert sorted(row.handle for row in some) == sorted(handles)
     assert await store.load_sessions("public", []) == []
+
+
+@pytest.mark.parametrize("url", ["redis"], indirect=True)
+async def test_whose_row_is_broken_in_redis_is_the_only_one_to_suffer(store, url):
+    """Of scripts that are sent together, one's error undoes no other: who was moved must not be told that he was not,
+    and perhaps be taken for a thief."""
+    async with redis.asyncio.from_url(url) as client:
+        await client.delete(session_key("public", "h1"))
+        await client.set(session_key("public", "h1"), "no hash")
+    steps = [(f"h{number}", LINE, make_step(line=bytes([number]) * 32)) for number in range(8)]
+    assert await store.advance_lines("public", steps) == {f"h{number}" for number in range(8) if number != 1}
+
+    gathered = gather(Guard(10, 30).around(store))
+    marks = [gathered.mark_used("public", f"h{n}", bytes([n]) * 32, NOW, LATER) for n in (0, 2, 3, 1, 4)]
+    *before, broken, after = await asyncio.gather(*marks, return_exceptions=True)
+    assert [*before, after] == [True, True, True, True]
+    assert isinstance(broken, GeneralError)
 
 
 @pytest.mark.parametrize("of_cluster", ["redis+cluster://localhost", "redis://localhost?wait_replicas=1"])

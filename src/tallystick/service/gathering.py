@@ -4,10 +4,11 @@ A statement costs the worker, the database and the way between them nearly the s
 while ``FLIGHTS`` statements of a kind are under way, further calls wait, and go together as soon as one of those is
 back. Who comes alone waits for nothing; the more come, the less each costs.
 
-Nothing else is different for the callers. Each gets an answer or an error of its own. A call never joins a statement
-that has begun, so it sees whatever was done before it. Of those who would move one session, one is in a statement, as
-two could both seem to win. And what takes long holds up no one but those in the same statement: after ``OVERTAKING``
-the next sets off in any case. Apps have nothing to do with each other.
+Nothing else is different for the callers. Each gets an answer of its own. Where there is none, it is as if each had
+asked alone: all have the error of a store that does not answer, and what the store does not take is the error of the
+one who has it. A call never joins a statement that has begun, so it sees whatever was done before it. Of those who
+would move one session, one is in a statement, as two could both seem to win. And what takes long holds up no one but
+those in the same statement: after ``OVERTAKING`` the next sets off in any case. Apps do not wait for each other.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FLIGHTS: Final = 2
 would have nothing to do while it waits; more make the groups smaller."""
 
 OVERTAKING: Final = 0.05
-"""In seconds: so long the first of those who wait does so at most."""
+"""In seconds: so long the first ``AT_ONCE`` of those who wait do so at most."""
 
 AT_ONCE: Final = 64
 """How many a statement takes. More would spare little, and hold up more."""
@@ -92,7 +93,7 @@ class _Lane(Generic[A]):
         answer: asyncio.Future[A] = loop.create_future()
         self._waiting.append((question, answer))
         if self._timer is None:
-            self._timer = loop.call_later(OVERTAKING, self._take_off)
+            self._timer = loop.call_later(OVERTAKING, self._overtake)
         return await answer
 
     def _land(self) -> None:
@@ -100,19 +101,23 @@ class _Lane(Generic[A]):
         if self._waiting and self._flying < FLIGHTS:
             self._take_off()
 
-    def _take_off(self) -> None:
+    def _overtake(self) -> None:
+        self._take_off(is_late=True)
+
+    def _take_off(self, *, is_late: bool = False) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        group = self._choose()
+        group = self._choose(is_late)
         if self._waiting:
-            self._timer = asyncio.get_running_loop().call_later(OVERTAKING, self._take_off)
+            self._timer = asyncio.get_running_loop().call_later(OVERTAKING, self._overtake)
         if group:
             self._flying += 1
             self._spawn(self._fly(group))
 
-    def _choose(self) -> list[tuple[Question, asyncio.Future[A]]]:
-        """Those who go together; the others go on waiting, in their order."""
+    def _choose(self, is_late: bool) -> list[tuple[Question, asyncio.Future[A]]]:
+        """Those who go together; the others go on waiting, in their order. But who would move the same session as one
+        of them goes alone if he ``is_late``: else the tenth would wait ten times as long."""
         group: list[tuple[Question, asyncio.Future[A]]] = []
         others: list[tuple[Question, asyncio.Future[A]]] = []
         seen: set[str] = set()
@@ -120,7 +125,10 @@ class _Lane(Generic[A]):
             if answer.done():
                 continue  # whoever asked has gone
             handle = question[0]
-            if len(group) == AT_ONCE or (self._is_exclusive and handle in seen):
+            is_twice = self._is_exclusive and handle in seen
+            if is_twice and is_late:
+                self._spawn(self._ask_alone(question, answer))
+            elif is_twice or len(group) == AT_ONCE:
                 others.append((question, answer))
             else:
                 seen.add(handle)
@@ -137,6 +145,10 @@ class _Lane(Generic[A]):
         except Exception as error:
             for _, answer in group:
                 _fail(answer, error)
+        except BaseException:
+            for _, answer in group:
+                answer.cancel()
+            raise
         else:
             for place, (question, answer) in enumerate(group):
                 if place in answers:
@@ -150,16 +162,21 @@ class _Lane(Generic[A]):
         try:
             return await self._together(questions)
         except GeneralError as error:
-            # One of them may have what the database does not take. That is not for the others to suffer.
+            # Nothing was done. One of them may have what the database does not take, and the others need not suffer it.
             if error.__cause__ is None or is_unreachable(error.__cause__):
                 raise
             return {}
 
     async def _ask_alone(self, question: Question, answer: asyncio.Future[A]) -> None:
+        if answer.done():
+            return
         try:
             _settle(answer, await self._alone(*question))
         except Exception as error:
             _fail(answer, error)
+        except BaseException:
+            answer.cancel()
+            raise
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

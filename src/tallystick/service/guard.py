@@ -159,7 +159,7 @@ def _set(future: asyncio.Future[None]) -> None:
 def is_unreachable(error: BaseException) -> bool:
     """Tell whether an error speaks of the store and not of what it was given: a value that it cannot keep must not
     shut the service for everyone."""
-    if isinstance(error, OSError | TimeoutError):
+    if isinstance(error, OSError | TimeoutError) or getattr(error, "connection_invalidated", False):
         return True
     kinds = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
     return not kinds.isdisjoint(_UNREACHABLE)

@@ -248,8 +248,8 @@ class AsyncGatheringStore(AsyncSessionStore, Protocol):
 
     async def advance_lines(self, app_id: str, moves: Sequence[tuple[str, bytes, LineStep]]) -> set[str]:
         """Do ``advance_line`` for these, each a handle, its expected line and a step; no handle is there twice. The
-        handles of those that went through. Of the others nothing is said: it waits for no session that somebody else
-        is at."""
+        handles of those that went through. Of the others nothing is said but that nothing was done: it waits for no
+        session that somebody else is at. Where it raises, nothing was done at all, unless the store did not answer."""
         ...
 
     async def mark_all_used(self, app_id: str, marks: Sequence[tuple[str, bytes, int, int]]) -> set[str]:

@@ -14,6 +14,9 @@ from tallystick.service.guard import Guard
 from tallystick.storage.memory import AsyncMemoryStore
 from tallystick.testing.contract.rows import LATER, LINE, NOW, OTHER_LINE, make_session, make_step
 
+BUSY = 3 * FLIGHTS
+"""So many statements are under way in `together`."""
+
 
 class Store(AsyncMemoryStore):
     """One that can be held up, refuses some handles, and keeps account of its statements."""
@@ -43,6 +46,10 @@ class Store(AsyncMemoryStore):
         async with self._statement(*(handle for handle, _, _ in steps)):
             free = [each for each in steps if each[0] not in self.taken]
             return {each[0] for each in free if await super(Store, self).advance_line(app_id, *each)}
+
+    async def mark_used(self, app_id, handle, expected_line, used_at, expires_at):
+        async with self._statement(handle):
+            return await super().mark_used(app_id, handle, expected_line, used_at, expires_at)
 
     async def mark_all_used(self, app_id, marks):
         async with self._statement(*(handle for handle, *_ in marks)):
@@ -109,7 +116,10 @@ async def together(store: Store, gathered, calls):
     async def advance(handle: str):
         return await gathered.advance_line("public", handle, LINE, make_step())
 
-    with store.busy(load), store.busy(advance):
+    async def mark(handle: str):
+        return await gathered.mark_used("public", handle, LINE, NOW, LATER)
+
+    with store.busy(load), store.busy(advance), store.busy(mark):
         await asyncio.sleep(0)
         waiting = [asyncio.ensure_future(call) for call in calls]
         await asyncio.sleep(0)
@@ -140,7 +150,7 @@ async def test_who_comes_while_others_are_under_way_goes_together_and_each_has_i
     handles = ["a", "none", "c", "b", "a"]
     found = await together(store, gathered, [gathered.load_session("public", handle) for handle in handles])
     assert [row and row.handle for row in found] == ["a", None, "c", "b", "a"]
-    assert store.statements[2 * FLIGHTS :] == [handles]
+    assert store.statements[BUSY:] == [handles]
 
 
 async def test_of_swaps_that_go_together_each_is_told_of_itself_alone(store: Store, gathered):
@@ -151,8 +161,11 @@ async def test_of_swaps_that_go_together_each_is_told_of_itself_alone(store: Sto
     assert await together(store, gathered, advances) == [True, False, False, True]
     assert ["a", "b", "none", "c"] in store.statements
 
-    marks = [gathered.mark_used("public", handle, OTHER_LINE, NOW, LATER) for handle in ("b", "none", "b")]
-    assert await asyncio.gather(*marks) == [True, False, False]
+    store.statements.clear()
+    lines = {"a": make_step().line, "b": OTHER_LINE, "none": LINE, "c": LINE}
+    marks = [gathered.mark_used("public", handle, line, NOW, LATER) for handle, line in lines.items()]
+    assert await together(store, gathered, marks) == [True, True, False, False]
+    assert ["a", "b", "none", "c"] in store.statements
 
 
 async def test_of_two_that_would_move_one_session_one_does_however_they_come(store: Store, gathered):
@@ -160,8 +173,9 @@ async def test_of_two_that_would_move_one_session_one_does_however_they_come(sto
     steps = [make_step(line=bytes([number]) * 32) for number in range(4)]
     advances = [gathered.advance_line("public", "a", LINE, step) for step in steps]
     other = gathered.advance_line("public", "b", LINE, make_step())
-    assert await together(store, gathered, [*advances, other]) == [True, False, False, False, True]
-    assert (await store.load_session("public", "a")).line == steps[0].line
+    *won, of_other = await together(store, gathered, [*advances, other])
+    assert (sum(won), of_other) == (1, True)
+    assert (await store.load_session("public", "a")).line == steps[won.index(True)].line
 
 
 async def test_what_somebody_else_is_at_is_asked_for_by_itself(store: Store, gathered):
@@ -190,7 +204,7 @@ async def test_a_statement_takes_so_many_at_the_most(store: Store, gathered):
     await keep(store, *handles)
     found = await together(store, gathered, [gathered.load_session("public", handle) for handle in handles])
     assert [row.handle for row in found] == handles
-    assert [len(each) for each in store.statements[2 * FLIGHTS :]] == [AT_ONCE, AT_ONCE, 5]
+    assert [len(each) for each in store.statements[BUSY:]] == [AT_ONCE, AT_ONCE, 5]
 
 
 async def test_a_call_does_not_join_a_statement_that_has_begun(store: Store, gathered):
@@ -221,11 +235,26 @@ async def test_who_has_what_the_store_does_not_take_is_refused_alone(store: Stor
     assert found[1].reason == "store_failed"
 
 
+async def test_who_would_write_what_the_store_does_not_take_is_refused_alone(store: Store, gathered):
+    await keep(store, "a", "b")
+    store.refused["bad"] = DataError("UPDATE", {}, ValueError("a NUL"))
+    advances = [gathered.advance_line("public", handle, LINE, make_step()) for handle in ("a", "bad", "b")]
+    first, refused, last = await together(store, gathered, advances)
+    assert (first, last) == (True, True)
+    assert isinstance(refused, GeneralError)
+
+
+async def test_whom_a_driver_breaks_off_is_not_left_to_wait(store: Store, gathered):
+    store.refused = dict.fromkeys("abc", asyncio.CancelledError())
+    found = await together(store, gathered, [gathered.load_session("public", each) for each in "abc"])
+    assert [type(each) for each in found] == [asyncio.CancelledError] * 3
+
+
 async def test_a_store_that_is_gone_is_not_asked_once_more_for_each(store: Store, gathered):
     store.refused = dict.fromkeys("abc", ConnectionResetError())
     found = await together(store, gathered, [gathered.load_session("public", each) for each in "abc"])
     assert [type(each) for each in found] == [GeneralError] * 3
-    assert store.statements[2 * FLIGHTS :] == [["a", "b", "c"]]
+    assert store.statements[BUSY:] == [["a", "b", "c"]]
 
 
 async def test_what_takes_long_holds_up_no_one_else(store: Store, gathered, monkeypatch: pytest.MonkeyPatch):
@@ -238,6 +267,29 @@ async def test_what_takes_long_holds_up_no_one_else(store: Store, gathered, monk
         assert not any(each.done() for each in slow)
     await asyncio.gather(*slow)
     assert (await gathered.load_session("public", "a")).handle == "a"
+
+
+async def test_many_who_would_move_one_session_wait_no_longer_than_one(
+    store: Store, gathered, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gathering, "OVERTAKING", 0.01)
+    await keep(store, "a")
+    with store.busy(lambda handle: gathered.advance_line("public", handle, LINE, make_step())) as slow:
+        await asyncio.sleep(0)
+        store.held["a"] = asyncio.Event()
+        waiting = [
+            asyncio.create_task(gathered.advance_line("public", "a", LINE, make_step(line=bytes([number]) * 32)))
+            for number in range(5)
+        ]
+        await asyncio.sleep(0)
+        monkeypatch.setattr(gathering, "OVERTAKING", 3600.0)  # for whoever would be left by the first who set off
+        async with asyncio.timeout(10):
+            while len(store.statements) < FLIGHTS + len(waiting):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.001)
+        store.held["a"].set()
+        assert sum(await asyncio.gather(*waiting)) == 1
+        assert not any(each.done() for each in slow)
+    await asyncio.gather(*slow)
 
 
 async def test_who_has_gone_is_not_asked_for(store: Store, gathered):

@@ -63,21 +63,26 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """Run these, of which each is a step of its own, and send them together; a list of answers."""
+    """Run these, of which each is a step of its own, and send them together; a list of answers.
+
+    An error of one is raised, though others were run, unless ``keeps_errors``: then it is its answer.
+    """
 
     scripts: Sequence[Script]
+    keeps_errors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Run these commands, of which each is a step of its own; a list of answers.
 
-    Where replicas must confirm what is written, they must also have what these commands find, if ``is_verdict``: that
-    there is nothing left to do is told on their word.
+    ``keeps_errors`` as above. Where replicas must confirm what is written, they must also have what these commands
+    find, if ``is_verdict``: that there is nothing left to do is told on their word.
     """
 
     commands: Sequence[tuple[object, ...]]
     is_verdict: bool = False
+    keeps_errors: bool = False
 
     @property
     def needs_replicas(self) -> bool:
@@ -145,8 +150,8 @@ def advance_line(app_id: str, handle: str, expected_line: bytes, step: LineStep)
 
 
 def advance_lines(app_id: str, moves: Sequence[tuple[str, bytes, LineStep]]) -> Step[set[str]]:
-    done = yield Scripts([_advance(app_id, *each) for each in moves])
-    return {handle for (handle, *_), is_done in zip(moves, done, strict=True) if is_done}
+    answers = yield Scripts([_advance(app_id, *each) for each in moves], keeps_errors=True)
+    return {handle for (handle, *_), answer in zip(moves, answers, strict=True) if answer == 1}
 
 
 def _advance(app_id: str, handle: str, expected_line: bytes, step: LineStep) -> Script:
@@ -159,8 +164,8 @@ def mark_used(app_id: str, handle: str, expected_line: bytes, used_at: int, expi
 
 
 def mark_all_used(app_id: str, marks: Sequence[tuple[str, bytes, int, int]]) -> Step[set[str]]:
-    done = yield Scripts([_mark(app_id, *each) for each in marks])
-    return {handle for (handle, *_), is_done in zip(marks, done, strict=True) if is_done}
+    answers = yield Scripts([_mark(app_id, *each) for each in marks], keeps_errors=True)
+    return {handle for (handle, *_), answer in zip(marks, answers, strict=True) if answer == 1}
 
 
 def _mark(app_id: str, handle: str, expected_line: bytes, used_at: int, expires_at: int) -> Script:

@@ -197,13 +197,13 @@ class RedisStore:
                     return client.execute_command(*_by_digest(question))
                 except _no_script():
                     return client.execute_command(*_by_text(question))
-            case Batch(commands):
+            case Batch(commands, keeps_errors=keeps_errors):
                 if len(commands) < 2:
                     return [client.execute_command(*command) for command in commands]
                 pipeline = client.pipeline(**_pipeline_options(client))
                 for command in commands:
                     pipeline.execute_command(*command)
-                return pipeline.execute()
+                return pipeline.execute(raise_on_error=not keeps_errors)
             case Scan(pattern, start):
                 place = _Place.of(client, start)
                 return place.after(client.scan(**place.arguments(pattern)))
@@ -396,13 +396,13 @@ class AsyncRedisStore:
                     return await client.execute_command(*_by_digest(question))
                 except _no_script():
                     return await client.execute_command(*_by_text(question))
-            case Batch(commands):
+            case Batch(commands, keeps_errors=keeps_errors):
                 if len(commands) < 2:
                     return [await client.execute_command(*command) for command in commands]
                 pipeline = client.pipeline(**_pipeline_options(client))
                 for command in commands:
                     pipeline.execute_command(*command)
-                return await pipeline.execute()
+                return await pipeline.execute(raise_on_error=not keeps_errors)
             case Scan(pattern, start):
                 if hasattr(client, "initialize"):
                     await client.initialize()  # a cluster's nodes are known only then
@@ -457,7 +457,7 @@ def _by_text(script: Script) -> tuple[object, ...]:
 
 def _as_batch(question: Scripts) -> Batch:
     """By their texts: of several that are sent together, none could be sent again with its text."""
-    return Batch([_by_text(script) for script in question.scripts])
+    return Batch([_by_text(script) for script in question.scripts], keeps_errors=question.keeps_errors)
 
 
 def _no_script() -> type[Exception]:

@@ -29,10 +29,10 @@ from tallystick.storage.sql.statements import HANDLES_AT_ONCE, WHOLE_ROWS
 from tallystick.types import LineStep, SessionRow
 
 GATHERED: Final = {
-    "postgresql": frozenset({"load_session", "advance_line", "mark_used"}),
-    "sqlite": frozenset({"load_session"}),
+    ("postgresql", "psycopg"): frozenset({"load_session", "advance_line", "mark_used"}),
+    ("sqlite", "aiosqlite"): frozenset({"load_session"}),
 }
-"""See :class:`~tallystick.storage.interface.AsyncGatheringStore`."""
+"""See :class:`~tallystick.storage.interface.AsyncGatheringStore`; by dialect and driver."""
 
 _row = sessions.c
 _of_app: Final = _row.app_id == bindparam("of_app_id")

@@ -219,7 +219,7 @@ class AsyncSqlStore:
         # A database in memory is one connection. Were two to ask it at once, its lock would belong to the event loop in
         # which they did, and break in the next.
         self._at_once = 1 if isinstance(engine.pool, StaticPool) else at_once
-        self.gathers = several.GATHERED.get(engine.dialect.name, frozenset())
+        self.gathers = several.GATHERED.get((engine.dialect.name, engine.dialect.driver), frozenset())
         self._is_guarded = is_guarded and self._at_once == at_once
         self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
         self._closers = WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]]()
