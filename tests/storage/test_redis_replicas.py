@@ -104,6 +104,8 @@ def test_what_no_replica_confirms_is_refused_however_often_it_is_asked(url, pair
         for call in (
             lambda: sessions.create_new_session("user"),
             lambda: sessions.refresh_session(child.refresh_token.token),
+            # The master has moved the session by now, and there is nothing left to write.
+            lambda: sessions.refresh_session(child.refresh_token.token),
             lambda: sessions.update_session_data(child.session.handle, {"a": 1}),
         ):
             with pytest.raises(GeneralError) as refused:
@@ -134,7 +136,8 @@ def test_the_same_for_asynchronous_code(url, pair):
                 return_exceptions=True,
             )
             assert all(is_refused(answer) for answer in answers)
-            assert await sessions.get_session_information(created.session.handle), "to read needs no replica"
+            handles = await sessions.get_all_session_handles_for_user("user")
+            assert created.session.handle in handles, "to list needs no replica"
             pair[1].resume()
             assert await sessions.revoke_session(created.session.handle)
             assert not any(created.session.handle.encode() in key for key in keys_of(pair[1]))

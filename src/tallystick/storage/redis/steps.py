@@ -132,7 +132,8 @@ def insert_session_within(
 
 
 def load_session(app_id: str, handle: str) -> Step[SessionRow | None]:
-    (values,) = yield Batch([("HMGET", session_key(app_id, handle), *FIELDS)])
+    # A refresh may have nothing to write, and is then acknowledged by what it has found.
+    (values,) = yield Batch([("HMGET", session_key(app_id, handle), *FIELDS)], is_verdict=True)
     return layout.read_session(values)
 
 
