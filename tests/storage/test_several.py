@@ -7,7 +7,7 @@ import redis.asyncio
 from sqlalchemy.exc import DataError
 
 from tallystick import GeneralError
-from tallystick.service.gathering import gather
+from tallystick.service.batching import batch_calls
 from tallystick.service.guard import Guard
 from tallystick.storage.opening import open_async_store
 from tallystick.storage.redis.layout import session_key
@@ -147,8 +147,8 @@ async def test_whose_row_is_broken_in_redis_is_the_only_one_to_suffer(store, url
     steps = [(f"h{number}", LINE, make_step(line=bytes([number]) * 32)) for number in range(8)]
     assert await store.advance_lines("public", steps) == {f"h{number}" for number in range(8) if number != 1}
 
-    gathered = gather(Guard(10, 30).around(store))
-    marks = [gathered.mark_used("public", f"h{n}", bytes([n]) * 32, NOW, LATER) for n in (0, 2, 3, 1, 4)]
+    batched = batch_calls(Guard(10, 30).around(store))
+    marks = [batched.mark_used("public", f"h{n}", bytes([n]) * 32, NOW, LATER) for n in (0, 2, 3, 1, 4)]
     *before, broken, after = await asyncio.gather(*marks, return_exceptions=True)
     assert [*before, after] == [True, True, True, True]
     assert isinstance(broken, GeneralError)
@@ -156,4 +156,4 @@ async def test_whose_row_is_broken_in_redis_is_the_only_one_to_suffer(store, url
 
 @pytest.mark.parametrize("of_cluster", ["redis+cluster://localhost", "redis://localhost?wait_replicas=1"])
 def test_where_several_would_wait_for_the_slowest_each_goes_alone(of_cluster):
-    assert not open_async_store(of_cluster).gathers
+    assert not open_async_store(of_cluster).batches

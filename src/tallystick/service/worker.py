@@ -7,8 +7,8 @@ from functools import partial
 
 from tallystick.edges import system_clock
 from tallystick.service.app import CoreApp
+from tallystick.service.batching import batch_calls
 from tallystick.service.edge import Edge
-from tallystick.service.gathering import gather
 from tallystick.service.guard import Guard
 from tallystick.service.health import StoreHealth
 from tallystick.service.journal import Journal
@@ -37,7 +37,7 @@ def make_worker(settings: CoreSettings, secret: Sequence[str]) -> Edge:
     metrics = Metrics()
     guard = Guard(settings.max_server_pool_size, settings.store_timeout)
     new, whole = open_stores(settings)
-    store = gather(guard.around(whole))
+    store = batch_calls(guard.around(whole))
     core = CoreApp(store, settings, list(secret), observe=metrics.count)
     background = partial(
         purge_on_schedule,

@@ -239,10 +239,10 @@ class AsyncSessionStore(Protocol):
     async def close(self) -> None: ...
 
 
-class AsyncGatheringStore(AsyncSessionStore, Protocol):
+class AsyncBatchingStore(AsyncSessionStore, Protocol):
     """One that takes the steps of several callers at little more than the price of one. No store need."""
 
-    gathers: frozenset[str]
+    batches: frozenset[str]
     """The names of the steps for which that is so: of ``load_session`` (by ``load_sessions``), ``advance_line`` and
     ``mark_used``."""
 

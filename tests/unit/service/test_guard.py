@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 import pytest
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from tallystick import GeneralError
 from tallystick.service import guard as module
@@ -168,6 +168,8 @@ async def test_a_caller_that_goes_gives_its_turn_back(store: Store):
 
 def test_only_what_speaks_of_the_connection_is_a_store_that_cannot_be_reached():
     assert is_unreachable(OperationalError("SELECT", {}, ValueError()))
+    assert is_unreachable(DBAPIError("SELECT", {}, ValueError(), connection_invalidated=True))
+    assert not is_unreachable(DBAPIError("SELECT", {}, ValueError()))
     assert is_unreachable(TimeoutError())
     assert is_unreachable(ConnectionResetError())
     assert not is_unreachable(DataError("SELECT", {}, ValueError()))

@@ -230,7 +230,7 @@ class AsyncRedisStore:
         self._url, self._rule = split_wait_rule(url)
         check_url(self._url)
         self._name = name_server(url)
-        self.gathers: frozenset[str] = frozenset() if self._rule or is_cluster(self._url) else _GATHERED
+        self.batches: frozenset[str] = frozenset() if self._rule or is_cluster(self._url) else _BATCHED
         self._is_open = False
         self._clients = WeakKeyDictionary[asyncio.AbstractEventLoop, Any]()
         self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
@@ -425,8 +425,8 @@ class AsyncRedisStore:
         return client
 
 
-_GATHERED: Final = frozenset({"load_session", "advance_line", "mark_used"})
-"""See :class:`~tallystick.storage.interface.AsyncGatheringStore`. Not in a cluster, where several would wait for the
+_BATCHED: Final = frozenset({"load_session", "advance_line", "mark_used"})
+"""See :class:`~tallystick.storage.interface.AsyncBatchingStore`. Not in a cluster, where several would wait for the
 slowest of its nodes, and not where replicas must confirm: what they do not is each caller's own to try again."""
 
 _SETTINGS: Final = Batch([("INFO", "memory"), ("INFO", "persistence")])

@@ -25,19 +25,19 @@ from sqlalchemy.types import TypeEngine
 
 from tallystick.storage.sql.direct import Direct, Lent
 from tallystick.storage.sql.schema import sessions
-from tallystick.storage.sql.statements import HANDLES_AT_ONCE, WHOLE_ROWS
+from tallystick.storage.sql.statements import ARE_THEY, HANDLES_AT_ONCE, WHOLE_ROWS
 from tallystick.types import LineStep, SessionRow
 
-GATHERED: Final = {
+BATCHED: Final = {
     ("postgresql", "psycopg"): frozenset({"load_session", "advance_line", "mark_used"}),
     ("sqlite", "aiosqlite"): frozenset({"load_session"}),
 }
-"""See :class:`~tallystick.storage.interface.AsyncGatheringStore`; by dialect and driver."""
+"""See :class:`~tallystick.storage.interface.AsyncBatchingStore`; by dialect and driver."""
 
 _row = sessions.c
 _of_app: Final = _row.app_id == bindparam("of_app_id")
 _array_of_handles = bindparam("handles", type_=ARRAY(Text))
-_LOAD_PART: Final = WHOLE_ROWS.where(_of_app, _row.handle.in_(bindparam("handles", expanding=True)))
+_LOAD_PART: Final = WHOLE_ROWS.where(ARE_THEY)
 _LOAD: Final = {
     "postgresql": Direct(WHOLE_ROWS.where(_of_app, _row.handle == any_(_array_of_handles)), ("of_app_id", "handles")),
     "sqlite": Direct(

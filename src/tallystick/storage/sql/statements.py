@@ -114,7 +114,7 @@ _INSERT_SESSION: Final = insert(sessions)
 _ADD_SESSION: Final = Direct(_INSERT_SESSION, SessionRow.__struct_fields__)
 WHOLE_ROWS: Final = select(*(column for column in sessions.c if column.computed is None))
 _LOAD_SESSION: Final = Direct(WHOLE_ROWS.where(_is_it), ("of_app_id", "of_handle"))
-_are_they: Final = and_(_row.app_id == _app_id, _row.handle.in_(bindparam("handles", expanding=True)))
+ARE_THEY: Final = and_(_row.app_id == _app_id, _row.handle.in_(bindparam("handles", expanding=True)))
 _BEYOND: Final = (
     select(_row.handle)
     .where(_of_user(False), _is_alive, _row.handle.not_in(bindparam("spared", expanding=True)))
@@ -142,7 +142,7 @@ _SWAP_JWT_PAYLOAD: Final = _UPDATE_JWT_PAYLOAD.where(_row.jwt_payload == bindpar
 _UPDATE_SESSION_DATA: Final = (
     update(sessions).where(_is_it, _is_alive).values(session_data=bindparam("new_session_data"))
 )
-_DELETE_SESSIONS: Final = _delete_in_order(_are_they)
+_DELETE_SESSIONS: Final = _delete_in_order(ARE_THEY)
 _DELETE_SESSIONS_OF_USER: Final = {in_tenant: _delete_in_order(_of_user(in_tenant)) for in_tenant in (False, True)}
 _LIST_HANDLES_OF_USER: Final = {
     in_tenant: Direct(
@@ -166,7 +166,7 @@ _LIST_SESSIONS: Final = (
     .order_by(_row.handle)
     .limit(bindparam("at_most"))
 )
-_DELETE_PICKED: Final = delete(sessions).where(_are_they)
+_DELETE_PICKED: Final = delete(sessions).where(ARE_THEY)
 _WHOSE_IT_IS: Final = select(*_WHOSE).where(_is_it)
 _INSERT_THEFT: Final = insert(theft_events)
 _of_app: Final = _theft.app_id == _app_id

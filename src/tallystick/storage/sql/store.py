@@ -219,7 +219,7 @@ class AsyncSqlStore:
         # A database in memory is one connection. Were two to ask it at once, its lock would belong to the event loop in
         # which they did, and break in the next.
         self._at_once = 1 if isinstance(engine.pool, StaticPool) else at_once
-        self.gathers = several.GATHERED.get((engine.dialect.name, engine.dialect.driver), frozenset())
+        self.batches = several.BATCHED.get((engine.dialect.name, engine.dialect.driver), frozenset())
         self._is_guarded = is_guarded and self._at_once == at_once
         self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
         self._closers = WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]]()
@@ -237,7 +237,7 @@ class AsyncSqlStore:
         return await self._run_direct(statements.load_session, app_id, handle)
 
     async def load_sessions(self, app_id: str, handles: Sequence[str]) -> list[SessionRow]:
-        run = self._run_direct if "load_session" in self.gathers else self._run
+        run = self._run_direct if "load_session" in self.batches else self._run
         return await run(several.load_sessions, app_id, handles)
 
     async def advance_line(self, app_id: str, handle: str, expected_line: bytes, step: LineStep) -> bool:

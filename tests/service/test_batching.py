@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tallystick.service.gathering import gather
+from tallystick.service.batching import batch_calls
 from tallystick.service.guard import Guard
 from tallystick.storage.opening import parse_url
 from tallystick.storage.sql.engine import AT_ONCE, make_async_engine
@@ -43,7 +43,7 @@ async def counting(postgres_database):
 
 
 async def test_of_all_who_refresh_and_verify_at_once_each_is_answered_as_itself(counting):
-    core = Core(store=gather(Guard(AT_ONCE, 30).around(counting)))
+    core = Core(store=batch_calls(Guard(AT_ONCE, 30).around(counting)))
 
     async def all_at_once(calls):
         answers = await asyncio.gather(*calls)

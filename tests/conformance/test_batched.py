@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tallystick.service.gathering import gather
+from tallystick.service.batching import batch_calls
 from tallystick.service.guard import Guard
 from tallystick.storage.opening import open_async_store
 from tallystick.storage.redis.store import AsyncRedisStore
@@ -50,7 +50,7 @@ class TestSeveralOfOne(SessionScenarios):
         return lambda: take_each_as_one_of_several(AsyncSqlStore)(tables.open(open_async_store)._engine, owned=False)
 
 
-class TestGathered(SessionScenarios, RaceScenarios):
+class TestBatched(SessionScenarios, RaceScenarios):
     """With the guard between, as in the service."""
 
     test_a_second_session_of_one_handle_is_an_error_and_changes_nothing = None  # of an error the guard tells the kind
@@ -61,10 +61,10 @@ class TestGathered(SessionScenarios, RaceScenarios):
             case "postgresql":
                 tables = request.getfixturevalue("postgres_tables")
                 tables.empty()
-                return lambda: gather(Guard(10, 30).around(tables.open(open_async_store)))
+                return lambda: batch_calls(Guard(10, 30).around(tables.open(open_async_store)))
             case "redis":
                 url = request.getfixturevalue("redis_url")
                 empty_redis(url)
             case _:
                 url = f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_template'), tmp_path)}"
-        return lambda: gather(Guard(10, 30).around(open_async_store(url, guarded_by=10)))
+        return lambda: batch_calls(Guard(10, 30).around(open_async_store(url, guarded_by=10)))
