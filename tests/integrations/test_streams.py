@@ -29,6 +29,7 @@ from tallystick.integrations.fastapi import (
 )
 from tallystick.integrations.watching import Watches
 from tallystick.storage.memory import AsyncMemoryStore, MemoryStore
+from tallystick.testing import FakeClock
 from tests.browser.serving import listen, running
 
 INTERVAL = timedelta(milliseconds=50)
@@ -41,8 +42,10 @@ class BreakableStore(AsyncMemoryStore):
     """A store that can be out of reach for a while."""
 
     is_broken = False
+    looks = 0
 
     async def load_session(self, app_id: str, handle: str) -> Any:
+        self.looks += 1
         if self.is_broken:
             raise OSError("out of reach")
         return await super().load_session(app_id, handle)
@@ -129,6 +132,7 @@ class Served:
     store: BreakableStore
     middleware: SessionMiddleware
     seen: list[str]
+    clock: FakeClock
 
     def sign_in(self, user: str = "ada", mode: str = "cookie") -> tuple[dict[str, str], str]:
         """What the client sends with a handshake, and the session's handle."""
@@ -149,6 +153,11 @@ class Served:
     def revoke(self, handle: str) -> None:
         assert httpx.post(f"{self.url}/revoke/{handle}").json() is True
 
+    def wait_for_a_look(self) -> None:
+        """Until somebody has asked for a session who did not begin to before now."""
+        looks = self.store.looks
+        wait_until(lambda: self.store.looks >= looks + 2)
+
     @property
     def watched(self) -> int:
         return len(self.middleware._watches)
@@ -162,15 +171,16 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(**settings: Any) -> Served:
-            store, seen = BreakableStore(MemoryStore()), []  # type: ignore[var-annotated]
+            store, clock = BreakableStore(MemoryStore()), FakeClock.from_now()
+            seen: list[str] = []
             settings = {"stream_check_interval": INTERVAL, "algorithm": "EdDSA", **settings}
-            sessions = AsyncSessions(store, secret="x" * 40, **settings)
+            sessions = AsyncSessions(store, secret="x" * 40, clock=clock, **settings)
             middleware = SessionMiddleware(make_app(sessions, seen), sessions)
             config = uvicorn.Config(
                 middleware, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=2
             )
             url = stack.enter_context(running(uvicorn.Server(config), listen()))
-            return Served(url, store, middleware, seen)
+            return Served(url, store, middleware, seen, clock)
 
         yield start
 
@@ -212,15 +222,15 @@ def test_a_websocket_is_closed_when_its_session_is_revoked_whether_the_route_wai
 
 
 def test_a_websocket_is_closed_when_its_session_is_over(serve: Serve):
-    served = serve(access_token_validity=timedelta(seconds=1), refresh_token_validity=timedelta(seconds=2))
+    served = serve(access_token_validity=timedelta(hours=1), refresh_token_validity=timedelta(hours=2))
     headers, _ = served.sign_in()
-    began = time.monotonic()
     with served.connect(headers) as socket:
-        time.sleep(1.2)
+        served.clock.advance(timedelta(hours=1.5))
+        served.wait_for_a_look()
         socket.send("hello")
         assert socket.recv(timeout=PATIENCE) == "ada: hello", "the access token's end is not the session's"
+        served.clock.advance(timedelta(hours=0.5))
         assert closing_of(socket) == (4401, "unauthorised")
-    assert time.monotonic() - began > 1.5
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
@@ -257,9 +267,9 @@ def test_who_has_no_session_is_told_by_the_close_code(served: Served):
 
 
 def test_who_is_to_refresh_is_told_by_the_reason(serve: Serve):
-    served = serve(access_token_validity=timedelta(seconds=1))
+    served = serve(access_token_validity=timedelta(hours=1))
     headers, _ = served.sign_in()
-    time.sleep(1.1)
+    served.clock.advance(timedelta(hours=1))
     with served.connect(headers) as socket:
         assert closing_of(socket) == (4401, "try refresh token")
 
