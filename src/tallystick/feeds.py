@@ -209,8 +209,9 @@ class SyncFeed(Feed):
         if self.is_fresh or _is_before_uwsgi_forks():
             return
         own = self._own
-        if self._is_running(own):
+        if own.thread is not None:
             self._notice_silence()
+        if self._is_running(own):
             return
         with own.starting:
             if self._is_running(own):

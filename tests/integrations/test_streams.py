@@ -33,7 +33,7 @@ from tallystick.testing import FakeClock
 from tests.browser.serving import listen, running
 
 INTERVAL = timedelta(milliseconds=50)
-PATIENCE = 5
+PATIENCE = 30
 PLAN = PrimitiveClaim("plan", lambda _user, _tenant, _payload: "free")
 Required = Annotated[Session, Depends(verify_session())]
 

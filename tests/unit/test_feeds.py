@@ -19,8 +19,8 @@ from tallystick.telling import EndTeller
 from tallystick.types import Ending
 from tests.unit.workshop import SECRET
 
-PATIENCE = 10
-QUICK = {"feed_interval": timedelta(milliseconds=20), "feed_lease": timedelta(milliseconds=100)}
+PATIENCE = 30
+QUICK = {"feed_interval": timedelta(milliseconds=20), "feed_lease": timedelta(milliseconds=500)}
 
 
 class Breakable(MemoryStore):
@@ -67,13 +67,23 @@ def refused(sessions, token, **options):
     return False
 
 
-def is_silent(sessions):
-    # The loop of an asynchronous feed goes on only while something is awaited.
+def becomes(sessions, *, fresh):
+    """Whether the feed is heard, or silent, soon."""
     deadline = time.monotonic() + PATIENCE
-    while sessions.feed.state.is_fresh and time.monotonic() < deadline:
-        sessions.get_jwks()
+    while sessions.feed.state.is_fresh is not fresh:
+        if time.monotonic() > deadline:
+            return False
+        sessions.get_jwks()  # the loop of an asynchronous feed goes on only while something is awaited
         time.sleep(0.01)
-    return not sessions.feed.state.is_fresh
+    return True
+
+
+def is_silent(sessions):
+    return becomes(sessions, fresh=False)
+
+
+def is_heard(sessions):
+    return becomes(sessions, fresh=True)
 
 
 def test_without_it_there_is_no_feed(facades):
@@ -120,7 +130,7 @@ def test_a_role_that_is_taken_away_is_gone_at_once_and_the_new_token_costs_no_mo
 def test_where_the_log_is_out_of_reach_the_store_is_asked(made, store, caplog):
     sessions = made()
     created = sessions.create_new_session("ada")
-    assert sessions.feed.state.is_fresh
+    assert is_heard(sessions)
     with caplog.at_level(logging.WARNING, "tallystick"):
         store.is_broken = True
         assert is_silent(sessions)
@@ -134,7 +144,7 @@ def test_where_the_log_is_out_of_reach_the_store_is_asked(made, store, caplog):
             sessions.get_jwks()
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    assert sessions.feed.state.is_fresh
+    assert is_heard(sessions)
     assert told == ["the feed of endings is silent: OSError", "the feed of endings goes on"]
 
 
@@ -201,7 +211,7 @@ def test_a_coroutine_function_is_no_handler_of_synchronous_code():
 
 
 def test_a_look_that_hangs_is_told_of_and_given_up_and_another_thread_takes_over(monkeypatch, caplog):
-    monkeypatch.setattr("tallystick.feeds.STUCK_SECONDS", 0.2)
+    monkeypatch.setattr("tallystick.feeds.STUCK_SECONDS", 1)
     hang = threading.Event()
 
     class Hanging(MemoryStore):
@@ -272,7 +282,7 @@ def test_an_app_s_own_module_called_uwsgi_is_not_taken_for_the_server(made, monk
     sessions = made()
     created = sessions.create_new_session("ada")
     assert sessions.get_session(created.access_token.token).session == created.session
-    assert sessions.feed.state.is_fresh
+    assert is_heard(sessions)
 
 
 def end_of(handle):
