@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup system assets sdks demo lint ruff mypy pyright imports check test uncached model-suite \
-	browser-suite prove format bench bench-service bench-revocation scale clean
+.PHONY: help setup system assets sdks demo lint ruff mypy pyright imports check test uncached unit-suite-uncached \
+	model-suite browser-suite prove format bench bench-service bench-revocation scale clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -91,15 +91,17 @@ test: system ## Everything that CI runs, with coverage of the pure layers
 	$(BIN)/coverage run $(PYTEST) -n 2 $(COVERING)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-	$(BIN)/python $(PYTEST) -n 2 --no-token-cache tests/unit tests/integrations
 	$(BIN)/python $(PYTEST) -n 3 $(COVERING:%=--ignore=%) --ignore=tests/model
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line model-suite browser-suite
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line model-suite browser-suite unit-suite-uncached
 
 uncached: setup system assets ## Every test with no access token remembered (some 15 minutes)
 	$(BIN)/python $(PYTEST) -n 3 --no-token-cache --ignore=tests/model
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line WITHOUT=--no-token-cache model-suite browser-suite
 
-# The browser's tests wait for tokens to run out, the model's do not: so both at once.
+# The browser's tests wait for tokens to run out, the others do not: so all at once.
+unit-suite-uncached:
+	$(BIN)/python $(PYTEST) -n 2 --no-token-cache tests/unit tests/integrations
+
 model-suite:
 	$(BIN)/python $(PYTEST) -n 1 $(WITHOUT) tests/model
 
