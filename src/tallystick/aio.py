@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from tallystick import claiming
-from tallystick.calls import Flow, run_async, settle_async
+from tallystick.calls import Flow, ask, run_async, settle_async
 from tallystick.claiming import choose_verify_alone
 from tallystick.config import PUBLIC, Config, FeedSilence, Settings, check_silence
 from tallystick.edges import DEFAULT_URL, Secret, find_place, open_async_feed, open_async_place, report
@@ -15,7 +15,7 @@ from tallystick.errors import SessionError, TokenTheftDetected
 from tallystick.feeds import AsyncFeed
 from tallystick.notices import AsyncNotifier, TheftHandler
 from tallystick.protocol.claims import OverrideValidators, SessionClaim, SessionClaimValidator, check_validators
-from tallystick.storage.interface import AsyncSessionStore
+from tallystick.storage.interface import AsyncSessionStore, SessionStore
 from tallystick.storage.moving import AsyncMovingStore
 from tallystick.telling import EndHandler, follow_endings
 from tallystick.types import (
@@ -350,7 +350,7 @@ class AsyncSessions:
 
     async def open(self) -> Self:
         """Connect to the store, check its schema and have a signing key ready. Without it, the first call does so."""
-        await self._store.open()
+        await self._run(ask(SessionStore.open))
         await self._run(self._flows.prepare(self._deployment))
         if self._feed is not None:
             await self._feed.ensure()

@@ -16,7 +16,7 @@ from tallystick.config import FeedSilence, milliseconds
 from tallystick.core_deployment import CoreDeployment
 from tallystick.deployment import Deployment
 from tallystick.errors import GeneralError, TokenTheftDetected, TooManySessions, TryRefreshToken, Unauthorised
-from tallystick.key_flows import ATTEMPTS, open_token, signing_key
+from tallystick.key_flows import ATTEMPTS, open_token, prove_secrets, signing_key
 from tallystick.protocol import input as given
 from tallystick.protocol.access_token import AccessToken
 from tallystick.protocol.anti_csrf import check_anti_csrf, check_anti_csrf_at_refresh, mint_anti_csrf_token
@@ -189,7 +189,12 @@ def verify_alone(
     if id_refresh_token is not OMITTED:
         check_id_refresh_token(id_refresh_token)
     now = d.clock()
-    token = d.keys.verified.open(access_token, d.secrets, now) if access_token else None
+    try:
+        token = d.keys.verified.open(access_token, d.secrets, now) if access_token else None
+    except TryRefreshToken as error:
+        if error.reason != "unknown_key":
+            raise
+        return None  # our secret may be the wrong one: see prove_secrets
     if not isinstance(token, AccessToken) or token.parent_hash1 is not None:
         return None
     view = d.view
@@ -251,7 +256,11 @@ def refresh(
     ``enable_anti_csrf`` None keeps the session as it was created.
     """
     now, side = d.clock(), given.check_client(client, d.config)
-    envelope = open_envelope(refresh_token, d.secrets)
+    try:
+        envelope = open_envelope(refresh_token, d.secrets)
+    except Unauthorised:
+        yield from prove_secrets(d, now)
+        raise
     if envelope.token.has_anti_csrf:
         expected = mint_anti_csrf_token(envelope.keys.anti_csrf, envelope.token.text)
         check_anti_csrf_at_refresh(expected, anti_csrf_token)

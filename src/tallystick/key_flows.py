@@ -35,7 +35,12 @@ def open_token(d: Deployment, text: object, opener: Opener[T], now: int) -> Flow
     """Open an access token, if need be with a key that another process has made meanwhile."""
     if text is None or text == "":
         raise TryRefreshToken("there is no access token", reason="missing_token")
-    opened = opener(text, d.secrets, now)
+    try:
+        opened = opener(text, d.secrets, now)
+    except TryRefreshToken as error:
+        if error.reason == "unknown_key":
+            yield from prove_secrets(d, now)
+        raise
     if isinstance(opened, UnknownKey) and not 0 <= now - d.keys.missed_at < MISS_COOLDOWN:
         yield from _load_keys(d, now)
         opened = opener(text, d.secrets, now)
@@ -44,6 +49,17 @@ def open_token(d: Deployment, text: object, opener: Opener[T], now: int) -> Flow
     if isinstance(opened, UnknownKey):
         raise TryRefreshToken("the access token's key is not in the store", reason="unknown_key")
     return opened
+
+
+def prove_secrets(d: Deployment, now: int) -> Flow[None]:
+    """See that a secret opens a key of the store's, if there are any: who runs with a wrong one must not take every
+    client's token for a stranger's, and sign all of them out. Asks nothing where there is a key that verifies.
+
+    Raises :class:`GeneralError` (``wrong_secret``).
+    """
+    ring = d.keys.ring
+    if not any(ring.find(key.header, now) for key in ring.keys):
+        yield from _load_keys(d, now)
 
 
 def signing_key(d: Deployment, now: int, *, is_static: bool = False) -> Flow[SigningKey]:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from tallystick import claiming
-from tallystick.calls import Flow, run, settle
+from tallystick.calls import Flow, ask, run, settle
 from tallystick.claiming import choose_verify_alone
 from tallystick.config import PUBLIC, Config, FeedSilence, Settings, check_silence
 from tallystick.edges import DEFAULT_URL, Secret, find_place, open_feed, open_place, report
@@ -350,7 +350,7 @@ class Sessions:
 
     def open(self) -> Self:
         """Connect to the store, check its schema and have a signing key ready. Without it, the first call does so."""
-        self._store.open()
+        self._run(ask(SessionStore.open))
         self._run(self._flows.prepare(self._deployment))
         if self._feed is not None:
             self._feed.ensure()

@@ -105,6 +105,10 @@ class Machine(RuleBasedStateMachine):
         """Whether a token can be made here, as an outcome."""
         return "wrong_secret" if model.may_sign(self.keys.values(), self.now, self.secrets) is None else "ok"
 
+    def says(self, outcome):
+        """What a process says of a token that it takes for a stranger's: one with a wrong secret may not say so."""
+        return self.signs() if outcome in ("bad_token", "unknown_key") and self.signs() != "ok" else outcome
+
     # What was handed out
 
     def keep(self, created, token):
@@ -171,7 +175,7 @@ class Machine(RuleBasedStateMachine):
     def refresh_with(self, jar):
         """Whoever has such a jar: a tab, another tab, one whose answer was lost, or a thief."""
         outcome = model.refresh(jar.refresh, self.now, self.secrets)
-        outcome = self.signs() if outcome == "ok" else outcome
+        outcome = self.signs() if outcome == "ok" else self.says(outcome)
         created = self.attempt(outcome, self.sessions.refresh_session, self.texts[jar.refresh])
         if created is None:
             return None
@@ -224,7 +228,9 @@ class Machine(RuleBasedStateMachine):
     def call_with(self, jar, check_database):
         access = jar.access
         outcome, is_replaced = model.verify(access, self.now, check_database, self.secrets)
-        found = self.attempt(outcome, self.sessions.get_session, self.texts[access], check_database=check_database)
+        found = self.attempt(
+            self.says(outcome), self.sessions.get_session, self.texts[access], check_database=check_database
+        )
         if found is None:
             return
         session = access.refresh.session
@@ -244,7 +250,7 @@ class Machine(RuleBasedStateMachine):
         jar = (self.refresh_with(jar) if is_new else None) or jar
         access = jar.access
         outcome = model.regenerate(access, self.now, payload, self.secrets)
-        made = self.attempt(outcome, self.sessions.regenerate_access_token, self.texts[access], payload)
+        made = self.attempt(self.says(outcome), self.sessions.regenerate_access_token, self.texts[access], payload)
         if made is not None:
             assert made.session.jwt_payload == access.refresh.session.payload
             assert (made.access_token is None) == (access.expires_at < self.now)
@@ -261,7 +267,8 @@ class Machine(RuleBasedStateMachine):
         body, tag = self.texts[jar.refresh].split("."), self.texts[foreign.refresh].split(".")[2]
         if body[2] != tag:
             is_read = jar.refresh.secret in self.secrets
-            outcome = "no_session" if is_read and jar.refresh.session.is_gone else "bad_token"
+            outcome = "bad_token" if is_read else self.says("bad_token")
+            outcome = "no_session" if is_read and jar.refresh.session.is_gone else outcome
             self.attempt(outcome, self.sessions.refresh_session, ".".join((body[0], body[1], tag, body[3])))
 
     # The app

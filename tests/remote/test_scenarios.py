@@ -23,6 +23,7 @@ EXCEPT = {
     "test_a_wrong_secret_is_an_error_and_never_a_sign_out": _OF_A_STORE,
     "test_over_a_fortnight_keys_rotate_and_honest_clients_never_notice": _OF_A_STORE,
     "test_a_broken_store_is_general_with_its_cause_and_never_a_sign_out": _OF_A_STORE,
+    "test_a_store_that_cannot_be_opened_is_general_too": _OF_A_STORE,
     "test_a_theft_is_recorded_once_with_both_sides": _NOT_OVER_CDI,
     "test_thefts_are_listed_by_user_and_newest_first": _NOT_OVER_CDI,
     "test_a_limit_out_of_range_is_refused": _NOT_OVER_CDI,

@@ -461,6 +461,9 @@ def test_a_wrong_secret_is_an_error_and_never_a_sign_out(facades):
     created = facades.make(store).create_new_session("u")
     wrong = facades.make(store, secret=FOREIGN)
     assert refuse(GeneralError, wrong.create_new_session, "u").reason == "wrong_secret"
+    for _ in range(2):
+        assert refuse(GeneralError, use, wrong, created).reason == "wrong_secret"
+        assert refuse(GeneralError, refresh, wrong, created).reason == "wrong_secret"
     assert use(facades.make(store), created).session == created.session
 
 
@@ -521,6 +524,15 @@ def test_a_broken_store_is_general_with_its_cause_and_never_a_sign_out(facades):
     assert use(sessions, created).session == created.session
     store.is_broken = False
     assert refresh(sessions, created).session == created.session
+
+
+def test_a_store_that_cannot_be_opened_is_general_too(facades):
+    class Closed(MemoryStore):
+        def open(self):
+            raise ConnectionError("no route to host")
+
+    error = refuse(GeneralError, facades.make(Closed()).open)
+    assert (error.reason, type(error.__cause__)) == ("store_failed", ConnectionError)
 
 
 def test_opening_makes_a_key_and_closing_is_allowed_twice(sessions):

@@ -160,14 +160,56 @@ def test_what_is_not_ours_is_refused_without_a_store_call(d, kind, check_databas
         assert driven.asked == []
 
 
+OF_ANOTHER_KEY = {"foreign key id", "another app's", "made-up key id"}
+
+
 @pytest.mark.parametrize(
-    "kind", [kind for kind in garbage(with_key(deploy(lambda: START))) if kind != "wrong signature"]
+    "kind",
+    [kind for kind in garbage(with_key(deploy(lambda: START))) if kind not in {"wrong signature", *OF_ANOTHER_KEY}],
 )
 def test_what_is_not_ours_is_refused_without_a_store_call_by_a_process_that_has_no_keys_yet(clock, kind):
     text = garbage(with_key(deploy(clock)))[kind]
     driven = drive(verify(deploy(clock), text))
     assert isinstance(driven.error, TryRefreshToken)
     assert driven.asked == []
+
+
+def judge(d, text, *answers):
+    """What a process says of an access token or a refresh token, and what it asks."""
+    flow = flows.refresh(d, text, None) if text.endswith(".T1") else verify(d, text)
+    driven = drive(flow, *answers)
+    return driven.error.reason, driven.methods
+
+
+def not_ours(clock):
+    texts = garbage(with_key(deploy(clock)))
+    _, created = begin(with_key(deploy(clock, secret=FOREIGN), make_row(secret=keys_of(FOREIGN))))
+    return [*((texts[kind], "unknown_key") for kind in OF_ANOTHER_KEY), (created.refresh_token.token, "bad_token")]
+
+
+def test_a_process_that_has_no_keys_yet_makes_sure_that_it_is_not_its_secret_that_is_wrong(clock):
+    for text, reason in not_ours(clock):
+        d = deploy(clock)
+        assert judge(d, text, [make_row()]) == (reason, ["load_keys"])
+        assert judge(d, text) == (reason, []), "once"
+
+
+def test_where_nobody_has_made_a_key_or_all_have_retired_it_looks_again(clock):
+    for text, reason in not_ours(clock):
+        d = deploy(clock)
+        for answer in ([], [make_row()]):
+            assert judge(d, text, answer) == (reason, ["load_keys"])
+        assert judge(d, text) == (reason, [])
+        clock.advance(timedelta(days=30))
+        assert judge(d, text, [make_row()])[1] == ["load_keys"]
+        clock.advance(timedelta(days=-30))
+
+
+def test_who_has_been_given_the_wrong_secret_signs_nobody_out(clock):
+    for text, _ in not_ours(clock):
+        d = deploy(clock)
+        for _ in range(2):
+            assert judge(d, text, [make_row(secret=keys_of(FOREIGN))]) == ("wrong_secret", ["load_keys"])
 
 
 @pytest.mark.parametrize("missing", [None, ""])
