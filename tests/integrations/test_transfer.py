@@ -98,6 +98,13 @@ def test_a_foreign_authorization_header_does_not_disturb_a_cookie_session(browse
     assert browser.get("/me", authorization=value).status == 200
 
 
+def test_a_bearer_token_that_is_no_refresh_token_does_not_disturb_a_refresh_by_cookie(browser: Browser):
+    browser.sign_in()
+    for token in ("abc", "a.b.c", browser.access_token):
+        assert browser.refresh(authorization=f"Bearer {token}").status == 200
+    assert browser.get("/me").status == 200
+
+
 def test_several_access_cookies_are_refused_until_the_older_domain_is_cleared(serve: Serve):
     browser = serve().browser()
     browser.sign_in()

@@ -26,6 +26,8 @@ ID_BYTES: Final = 16
 NONCE_BYTES: Final = 16
 MAX_REFRESH_TOKEN: Final = 1024
 _SUFFIX: Final = "T1"
+_SUFFIXES: Final = (_SUFFIX, "V0", "V1", "V2")
+"""Ours, and those of SuperTokens's core."""
 _ENVELOPE_BYTES: Final = 16
 _TAG_BYTES: Final = 32
 _HASH_BYTES: Final = 32
@@ -111,6 +113,11 @@ def open_envelope(text: object, secrets: Sequence[DerivedKeys]) -> Envelope:
         if hmac.compare_digest(_envelope(keys, body), envelope):
             return Envelope(_read(str(text), body), keys, body, tag)
     raise _bad_token()
+
+
+def looks_like_refresh_token(text: str) -> bool:
+    """Whether a token names itself one, ours or a core's (spec/cdi.md 4). Nothing is verified."""
+    return text.rpartition(".")[2].upper() in _SUFFIXES
 
 
 def _split(text: object) -> tuple[bytes, bytes, bytes]:

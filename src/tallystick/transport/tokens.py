@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 from tallystick.config import milliseconds
 from tallystick.errors import TryRefreshToken
 from tallystick.protocol.access_token import parse_access_token
+from tallystick.protocol.refresh_token import looks_like_refresh_token
 from tallystick.transport import classic
 from tallystick.transport.changes import ACCESS_HEADER, ANTI_CSRF, FRONT_TOKEN, REFRESH_HEADER, Changes
 from tallystick.transport.cookies import ID_REFRESH_COOKIE, end_of_cookie, read_cookie
@@ -56,11 +57,15 @@ def choose_access_token(request: Request, policy: Policy) -> tuple[Method, str] 
 
 
 def find_refresh_tokens(request: Request, policy: Policy) -> dict[Method, str]:
-    """The refresh tokens, by method. On a refresh the same header carries the refresh token (spec/fdi.md 2.1)."""
+    """The refresh tokens, by method. On a refresh the same header carries the refresh token (spec/fdi.md 2.1).
+
+    Beside a cookie, a Bearer token that is none is passed over: an app that adds its own to every request, or the
+    session's access token, would sign its user out. SuperTokens takes it for the refresh token (spec/fdi.md 2.4).
+    """
     cookies = read_cookie(request.header("cookie"), policy.config.refresh_cookie)
     found: dict[Method, str] = {}
     bearer = read_bearer(request)
-    if bearer is not None:
+    if bearer is not None and (not cookies or looks_like_refresh_token(bearer)):
         found["header"] = bearer
     if cookies:
         found["cookie"] = cookies[0]
