@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from tallystick import (
     AsyncSessions,
@@ -205,6 +206,14 @@ def make_fastapi() -> Starlette:
         return {"plan": session.get_claim_value(PLAN)}
 
     return app
+
+
+def test_a_fastapi_dependency_without_its_parentheses_lets_nobody_in():
+    app = FastAPI(dependencies=[Depends(fastapi.verify_session)])
+    app.get("/admin")(lambda: "secret")
+    app.add_middleware(fastapi.SessionMiddleware, sessions=AsyncSessions("memory://"))
+    with pytest.raises(TypeError, match=r"verify_session\(\)"):
+        TestClient(app).get("/admin")
 
 
 @pytest.fixture

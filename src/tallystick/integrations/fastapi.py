@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Literal, overload
+from typing import Annotated, Literal, overload
 
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from tallystick.config import FeedSilence
@@ -40,6 +41,11 @@ __all__ = [
 ]
 
 
+def _want_parentheses() -> None:
+    """FastAPI comes here where it was given :func:`verify_session` itself, whose result would verify nothing."""
+    raise TypeError("write Depends(verify_session()), with parentheses: without them no session is verified")
+
+
 @overload
 def verify_session(
     session_required: Literal[True] = True,
@@ -61,7 +67,7 @@ def verify_session(
 
 
 def verify_session(
-    session_required: bool = True,
+    session_required: Annotated[bool, Depends(_want_parentheses)] = True,
     anti_csrf_check: bool | None = None,
     check_database: bool = False,
     override_global_claim_validators: OverrideValidators | None = None,
