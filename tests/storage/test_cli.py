@@ -276,6 +276,18 @@ def test_a_second_copy_brings_what_has_changed_and_mirror_removes_who_signed_out
     assert target.load_session("public", "h0001") is None
 
 
+@pytest.mark.parametrize("options", [[], ["--mirror"]])
+def test_a_copy_whose_urls_are_the_wrong_way_round_deletes_nothing(tmp_path, options):
+    used, new = (f"sqlite:///{tmp_path / name}.db" for name in ("used", "new"))
+    with Sessions(used, secret="x" * 40, algorithm="EdDSA") as sessions:
+        created = sessions.create_new_session("ada")
+        assert run("migrate", new).exit_code == 0
+        answer = run("copy", *options, new, used)
+        assert (answer.exit_code, "the wrong way round" in answer.stderr) == (1, True)
+        assert sessions.get_session_information(created.session.handle) is not None
+    assert run("copy", *options, used, new).exit_code == 0
+
+
 def test_an_interrupted_copy_says_where_to_go_on(tmp_path, monkeypatch):
     urls = [f"sqlite:///{tmp_path / name}.db" for name in ("from", "to")]
     source = open_store(urls[0], migrate=True)

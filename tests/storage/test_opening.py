@@ -81,6 +81,10 @@ def test_a_core_is_no_store_and_whose_url_to_give_is_said(opener, url):
         "sqlite:/sessions.db",
         "://",
         "postgresql://u:x@h:hush/db",
+        "postgresql://u:x@hush@h/db",
+        "postgresql://u:x@hush@h:1,i:2/db",
+        "postgresql://u:x/y@hush@h/db",
+        "mysql://u:x@hush@h/db",
         "SQLITE://",
     ],
 )

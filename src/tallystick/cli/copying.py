@@ -39,10 +39,17 @@ class Tally:
 def copy_keys(source: SessionStore, target: SessionStore, app_id: str) -> int:
     """Bring the signing keys over; how many the target did not have.
 
-    Raises :class:`GeneralError`, ``bad_target``, where the target has made keys of its own: nothing is copied then.
+    Raises :class:`GeneralError`, ``bad_target``, where the target has made keys of its own: nothing is copied then, and
+    nothing deleted.
     """
     there = {row.sequence: row for row in target.load_keys(app_id)}
     rows = source.load_keys(app_id)
+    if there and not rows:
+        raise GeneralError(
+            f"the source has no signing keys of {app_id}, so no app has run on it, and the target has: are the two "
+            "URLs the wrong way round? The first is copied from",
+            reason="bad_target",
+        )
     if any(there.get(row.sequence, row) != row for row in rows):
         raise GeneralError(
             f"the target has signing keys of {app_id} that are not the source's: an app has been running on it. "

@@ -197,6 +197,8 @@ def parse_url(url: str) -> sqlalchemy.URL:
     backend = _backend(url)
     try:
         parsed = make_url(_spread_hosts(url) if backend == "postgresql" else url)
+        if "@" in (parsed.host or ""):
+            raise ValueError  # of a password with an @ in it, whose rest the driver would take for a host, and print
     except (ArgumentError, ValueError):
         # Not chained: the cause would quote parts of the URL, a piece of a password with a slash in it among them.
         raise GeneralError(
