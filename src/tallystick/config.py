@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from reprlib import Repr
 from typing import Final, Literal, TypeAlias, TypedDict, get_args
 from urllib.parse import urlsplit
 
@@ -33,6 +34,10 @@ MAX_COOKIE_BYTES: Final = 4096
 
 MAX_SESSIONS_PER_USER: Final = 100_000
 """A higher cap is none."""
+
+_brief: Final = Repr()
+"""How a value is shown in a message."""
+_brief.maxstring = _brief.maxlong = _brief.maxother = 200
 
 _APP_ID = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -331,7 +336,9 @@ class Config:
             raise _refused("websocket_origins", origins, "a tuple of origins such as 'https://example.com'")
         for name in ("api_base_path", "access_token_path", "refresh_token_path"):
             value = getattr(self, name)
-            if value is not None and not _is_path(value):
+            if value is None and name == "refresh_token_path":
+                continue  # it follows api_base_path
+            if not _is_path(value):
                 raise _refused(name, value, "a path that begins with /")
         if self.cookie_domain is not None and not _is_cookie_domain(self.cookie_domain):
             raise _refused("cookie_domain", self.cookie_domain, "a domain such as 'example.com'")
@@ -449,7 +456,15 @@ def check_silence(value: FeedSilence) -> FeedSilence:
 
 
 def _refused(name: str, value: object, accepted: str) -> GeneralError:
-    return GeneralError(f"{name} is {value!r}, but must be {accepted}", reason="bad_config")
+    return GeneralError(f"{name} is {_show(value)}, but must be {accepted}", reason="bad_config")
+
+
+def _show(value: object) -> str:
+    """A value in a message, in bounds."""
+    try:
+        return _brief.repr(value)
+    except Exception:  # what an app's own __repr__ does, or one of a number too long to write
+        return f"a {type(value).__name__}"
 
 
 def _is_origin(value: object) -> bool:

@@ -138,7 +138,8 @@ def find_place(
     entropy: Callable[[int], bytes] | None,
 ) -> Place:
     """From what a facade was given, what it runs on. Raises :class:`GeneralError` (``bad_config``) where something of
-    it does not go with the URL."""
+    it does not go with the URL, and :class:`TypeError` for a setting that there is not."""
+    _check_names(settings)
     local: Repertoire[Deployment] = flows
     remote: Repertoire[CoreDeployment] = core_flows
     if not is_core(url):
@@ -153,6 +154,16 @@ def find_place(
             )
     key = api_key if api_key is not None else os.environ.get(API_KEY_VARIABLE, "").strip() or None
     return Place(remote, deploy_core(settings, clock, entropy), key)
+
+
+def _check_names(settings: Settings) -> None:
+    known = Config.__dataclass_fields__
+    for name in settings:
+        if name not in known:
+            from difflib import get_close_matches  # noqa: PLC0415 - for a mistake alone
+
+            near = get_close_matches(name, known, 1)
+            raise TypeError(f"there is no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def open_place(place: Place, url: str | Engine | SessionStore, migrate: bool | None) -> SessionStore | Core:

@@ -1,6 +1,7 @@
 """Settings: their defaults, and each refusal, which names the setting, what it was and what it may be."""
 
 from datetime import timedelta
+from fractions import Fraction
 
 import pytest
 
@@ -135,6 +136,7 @@ def test_what_is_good_is_kept(settings):
             for name in ("api_base_path", "access_token_path", "refresh_token_path")
             for v in ("", "auth", "/a;b", "/a b", "/a\r\nSet-Cookie: x", "/é", 5)
         ],
+        *[(name, None, "a path that begins with /") for name in ("api_base_path", "access_token_path")],
         *[("cookie_domain", v, "a domain such as") for v in ("", "a b", "a;b", "a/b", "é.com", "a" * 254, 5)],
         *[("older_cookie_domain", v, "a domain, '' or None") for v in ("a b", "a;b", "a" * 254, 5)],
         *[("cookie_secure", v, "True, False or None") for v in ("yes", 1, 0)],
@@ -149,8 +151,28 @@ def test_what_is_not_good_is_refused_by_name_with_what_it_was_and_may_be(name, v
     with pytest.raises(GeneralError) as refused:
         Config(**{name: value})
     assert refused.value.reason == "bad_config"
-    assert str(refused.value).startswith(f"{name} is {value!r}, but must be")
+    assert str(refused.value).startswith(f"{name} is {value!r}"[:90])
     assert accepted in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a" * 1_000_000, 10**5000, ["a" * 1000] * 1000, Fraction(1, 10**5000)],
+    ids=["text", "number too long to write", "list", "number that cannot be shown"],
+)
+def test_what_is_not_good_is_shown_in_bounds(value):
+    with pytest.raises(GeneralError, match="grace is ") as refused:
+        Config(grace=value)
+    assert len(str(refused.value)) < 2000
+
+
+@pytest.mark.parametrize("facade", [Sessions, AsyncSessions])
+@pytest.mark.parametrize("url", ["memory://", "http://localhost:3567"])
+def test_a_setting_that_is_misspelt_is_told_with_the_one_that_there_is(facade, url):
+    with pytest.raises(TypeError, match="no setting 'acces_token_validity'; did you mean 'access_token_validity'"):
+        facade(url, acces_token_validity=1)
+    with pytest.raises(TypeError, match=r"no setting 'colour'$"):
+        facade(url, colour="red")
 
 
 @pytest.mark.parametrize("facade", [Sessions, AsyncSessions])

@@ -227,7 +227,8 @@ def purge(
     url: StoreUrl = "",
     app_id: AppId = PUBLIC,
     theft_days: Annotated[
-        int, typer.Option("--keep-thefts", min=0, metavar="DAYS", help="Delete theft events that are older.")
+        int,
+        typer.Option("--keep-thefts", min=0, max=999_999, metavar="DAYS", help="Delete theft events that are older."),
     ] = Config().theft_retention.days,
 ) -> None:
     """Delete the sessions that have expired, old theft events, and endings that nobody needs any more.

@@ -127,8 +127,7 @@ def check_jwt_payload(payload: object, reserved_claims: Sequence[str] = RESERVED
     reserved = [name for name in reserved_claims if name in checked]
     if reserved:
         raise BadInput(
-            f"jwt_payload must not set {', '.join(reserved)}: "
-            "the session's own claims (spec/cdi.md 3.1.4). Rename yours",
+            f"jwt_payload must not set {', '.join(reserved)}: the session's own claims. Rename yours",
             reason="reserved_claim",
         )
     return checked

@@ -63,7 +63,7 @@ class Settings:
     """What all clients have."""
 
     def __init__(self, urls: str, *, app_id: str, api_key: str | None, seconds: float) -> None:
-        if api_key is not None and not _API_KEY.fullmatch(api_key):
+        if api_key is not None and not (isinstance(api_key, str) and _API_KEY.fullmatch(api_key)):
             # Not quoted: it may be a good key with a line break at its end.
             raise GeneralError("api_key must be visible ASCII characters without blanks", reason="bad_config")
         self.hosts = Hosts(parse_hosts(urls, app_id))
