@@ -173,6 +173,20 @@ def _is_refused(port: int) -> bool:
     return False
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_closed_terminal_stops_it_in_good_order(tmp_path: Path, database: str, workers: int):
+    with (
+        run_service(tmp_path, "--workers", str(workers), database) as service,
+        _half_a_request(service, "/recipe/session") as request,
+    ):
+        assert service.process
+        os.killpg(service.process.pid, signal.SIGHUP)
+        time.sleep(0.2)
+        request.send_rest()
+        assert b'"status":"OK"' in request.receive()
+        assert service.process.wait(30) == 0
+
+
 class _half_a_request:  # noqa: N801 - read as the statement that it is used in
     """A request of which the last byte is still to come."""
 

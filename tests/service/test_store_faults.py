@@ -80,12 +80,15 @@ def test_a_database_that_hangs_is_given_up_and_no_worse_afterwards(
         access, refresh = created["accessToken"]["token"], created["refreshToken"]["token"]
         with psycopg.connect(database) as connection:
             connection.execute("LOCK TABLE tallystick_sessions IN ACCESS EXCLUSIVE MODE")
+            locked_at = time.monotonic()
             checked = verifying(access, check_database=True)
             assert_no_verdict([post(service, "/recipe/session/verify", checked) for _ in range(3)])
             begun = time.monotonic()
             assert_no_verdict([post(service, "/recipe/session/verify", checked) for _ in range(20)])
             assert time.monotonic() - begun < 20 * 0.5  # not each of them has waited
             assert service.verify(access)["status"] == "OK"
+            told = [line for line in service.lines if "calls refused since the last such line" in str(line)]
+            assert 0 < len(told) <= time.monotonic() - locked_at + 1, "the log is not flooded"
             connection.rollback()
         wait_until(lambda: state_of(service) == "ready")
         assert service.refresh(refresh)["status"] == "OK"
@@ -113,6 +116,18 @@ def test_an_outdated_schema_stops_the_start_where_it_is_not_to_be_migrated(tmp_p
         service.start()
     assert service.process
     assert service.process.wait(20) != 0
+
+
+def test_a_database_user_who_may_not_make_tables_stops_the_start_and_what_to_do_is_said(
+    tmp_path: Path, server: PostgresServer, database: str
+):
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE reader LOGIN PASSWORD 'reading'")
+    place = database.rpartition("@")[2] if "@" in database else database.rpartition("//")[2]
+    service = Service(tmp_path, [f"postgresql://reader:reading@{place}"])
+    with pytest.raises(RuntimeError, match=r"cannot start: .*InsufficientPrivilege.*tallystick migrate"):
+        service.start()
+    assert "reading" not in service.text
 
 
 def test_what_one_instance_signs_another_accepts_at_once_across_a_rotation_of_keys(tmp_path: Path, database: str):

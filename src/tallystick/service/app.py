@@ -26,6 +26,7 @@ from tallystick.service.predecessor import Predecessor
 from tallystick.service.registry import Registry
 from tallystick.service.requests import Handler, Observe, Request, Service
 from tallystick.service.routing import Place, Router
+from tallystick.service.seldom import Seldom
 from tallystick.service.settings import CoreSettings
 from tallystick.service.statistics import Statistics
 from tallystick.storage.interface import AsyncSessionStore
@@ -75,6 +76,7 @@ class CoreApp:
         self._settings = settings
         self._registry = Registry(store, settings, around)
         self._router = Router(settings.base_path)
+        self._refused = Seldom()
         observe = observe or _ignore
         endings = Endings(store, steady_clock, observe)
         self._service = Service(self._registry, Statistics(around.clock), observe, endings)
@@ -189,7 +191,8 @@ class CoreApp:
         """Say that something is broken; never that a session is over."""
         if error.reason in _PASSING:
             self._service.observe("store_error", 1)
-            _logger.error("%s", error.message)
+            if calls := self._refused.count():
+                _logger.error("%s; calls refused since the last such line: %d", error.message, calls)
             return text_answer(503, error.message, RETRY_AFTER)
         _logger.error("%s", error.message, exc_info=error)
         return text_answer(500, error.message)

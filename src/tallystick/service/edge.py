@@ -183,6 +183,16 @@ class Edge:
             _logger.error("cannot start: %s", error.message)
             await send({"type": "lifespan.startup.failed"})
             return
+        except Exception as error:
+            why = type(getattr(error, "orig", None) or error).__name__  # a driver's own words may hold anything
+            _logger.error(
+                "cannot start: the store cannot be opened (%s). If the database's user may not make tables, run "
+                "`tallystick migrate` as one who may",
+                why,
+                exc_info=error,
+            )
+            await send({"type": "lifespan.startup.failed"})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._health.stop()

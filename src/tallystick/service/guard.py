@@ -17,6 +17,7 @@ from logging import getLogger
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from tallystick.errors import GeneralError, SessionError
+from tallystick.service.seldom import Seldom
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -43,7 +44,6 @@ _UNREACHABLE: Final = frozenset(
 )
 """By name, so that no driver is loaded to ask."""
 
-_LOG_EVERY: Final = 1.0
 _logger = getLogger("tallystick.store")
 
 
@@ -63,8 +63,7 @@ class Guard:
         self._failures = 0
         self._is_probing = False
         self._next_probe = 0.0
-        self._logged_at = -_LOG_EVERY
-        self._unlogged = 0
+        self._failed = Seldom()
 
     @property
     def is_shut(self) -> bool:
@@ -134,16 +133,13 @@ class Guard:
         self._is_probing = True
 
     def _fail(self, name: str, error: Exception) -> None:
-        now = time.monotonic()
         if is_unreachable(error):
             self._failures += 1
-            self._next_probe = now + PAUSE
-        self._unlogged += 1
-        if now - self._logged_at >= _LOG_EVERY:
+            self._next_probe = time.monotonic() + PAUSE
+        if failures := self._failed.count():
             _logger.warning(
-                "the store failed in %s; failures since the last such line: %d", name, self._unlogged, exc_info=error
+                "the store failed in %s; failures since the last such line: %d", name, failures, exc_info=error
             )
-            self._logged_at, self._unlogged = now, 0
 
     def _recover(self) -> None:
         if self.is_shut:

@@ -32,7 +32,7 @@ from tallystick.service.edge import Edge
 from tallystick.service.journal import set_up_logging
 from tallystick.service.metrics import DIRECTORY_VARIABLE
 from tallystick.service.settings import CoreSettings
-from tallystick.service.supervisor import Supervisor
+from tallystick.service.supervisor import Supervisor, heed_hangup
 from tallystick.service.worker import make_worker, open_stores
 from tallystick.storage.opening import is_ephemeral
 
@@ -214,6 +214,7 @@ def _serve_alone(launch: Launch, sockets: list[socket.socket]) -> int:
     server = Server(_uvicorn(launch))
     # uvicorn raises a signal again when it has stopped, and by SIGTERM's own nature nothing would be put in order then.
     signal.signal(signal.SIGTERM, _end)
+    heed_hangup(_stop)
     with contextlib.suppress(KeyboardInterrupt, _Stopped):
         server.run(sockets)
     return 0
@@ -227,6 +228,10 @@ def _end(_signal: int, _frame: object) -> None:
     raise _Stopped
 
 
+def _stop(_signal: int, _frame: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _serve_by_several(launch: Launch, sockets: list[socket.socket]) -> int:
     work = partial(_work, launch, sockets)
     return Supervisor(work, launch.settings.workers, launch.settings.shutdown_timeout).run()
@@ -234,6 +239,7 @@ def _serve_by_several(launch: Launch, sockets: list[socket.socket]) -> int:
 
 def _work(launch: Launch, sockets: list[socket.socket]) -> None:
     """What each of several workers does."""
-    # Ctrl-C on a terminal goes to all of its processes; the supervisor's word is what counts.
+    # What a terminal says goes to all of its processes; the supervisor's word is what counts.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    heed_hangup(signal.SIG_IGN)
     raise SystemExit(_serve_alone(launch, sockets))

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from logging import getLogger
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Final
 
 from uvicorn.config import STARTUP_FAILURE
@@ -30,6 +31,14 @@ PAUSE_SECONDS: Final = 1.0
 
 _spawn: Final = multiprocessing.get_context("spawn")  # a fork would copy threads' locks and open connections
 _logger = getLogger("tallystick.service")
+
+
+def heed_hangup(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    """Have what a terminal says when it is closed heard by this handler; not where nobody is to hear it (``nohup``),
+    nor where there is no such thing."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        signal.signal(hangup, handler)
 
 
 class Supervisor:
@@ -48,6 +57,7 @@ class Supervisor:
         """Return when told to stop by a signal, or when a worker cannot start; the exit code."""
         for each in STOP_SIGNALS:
             signal.signal(each, self._note_stop)
+        heed_hangup(self._note_stop)
         for _ in range(self._count):
             self._start()
         code = 0
