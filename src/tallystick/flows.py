@@ -192,7 +192,7 @@ def verify_alone(
     try:
         token = d.keys.verified.open(access_token, d.secrets, now) if access_token else None
     except TryRefreshToken as error:
-        if error.reason != "unknown_key":
+        if error.reason != "unknown_key" or d.keys.ring.has_key_at(now):
             raise
         return None  # our secret may be the wrong one: see prove_secrets
     if not isinstance(token, AccessToken) or token.parent_hash1 is not None:

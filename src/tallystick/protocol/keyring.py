@@ -121,6 +121,10 @@ class Keyring:
         key = self.by_header.get(header)
         return key if key is not None and now <= key.created_at + self.schedule.lifetime else None
 
+    def has_key_at(self, now: int) -> bool:
+        """Whether any key verifies at ``now``. Where none does, a token that is not known may be ours all the same."""
+        return any(now <= key.created_at + self.schedule.lifetime for key in self.keys)
+
     def next_retirement(self, now: int) -> int:
         """The last instant at which all keys that verify at ``now`` still do. Without any: now."""
         ends = (key.created_at + self.schedule.lifetime for key in self.keys)  # a static key's is beyond all others
