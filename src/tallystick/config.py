@@ -6,6 +6,7 @@ Durations are ``timedelta`` here and integer milliseconds inside. Every default 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -38,6 +39,7 @@ MAX_SESSIONS_PER_USER: Final = 100_000
 _brief: Final = Repr()
 """How a value is shown in a message."""
 _brief.maxstring = _brief.maxlong = _brief.maxother = 200
+_brief.maxlevel = 2
 
 _APP_ID = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -455,6 +457,14 @@ def check_silence(value: FeedSilence) -> FeedSilence:
     return value
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that there is not; empty where none is near."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for a mistake alone
+
+    near = get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def _refused(name: str, value: object, accepted: str) -> GeneralError:
     return GeneralError(f"{name} is {_show(value)}, but must be {accepted}", reason="bad_config")
 
@@ -463,7 +473,7 @@ def _show(value: object) -> str:
     """A value in a message, in bounds."""
     try:
         return _brief.repr(value)
-    except Exception:  # what an app's own __repr__ does, or one of a number too long to write
+    except ValueError:  # a number too long to write
         return f"a {type(value).__name__}"
 
 

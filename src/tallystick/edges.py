@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tallystick import core_flows, flows
-from tallystick.config import Config, Settings
+from tallystick.config import Config, Settings, did_you_mean
 from tallystick.core_deployment import CoreDeployment, make_core_deployment
 from tallystick.core_endings import AsyncCoreLog, CoreLog
 from tallystick.deployment import Deployment, make_deployment
@@ -160,10 +160,7 @@ def _check_names(settings: Settings) -> None:
     known = Config.__dataclass_fields__
     for name in settings:
         if name not in known:
-            from difflib import get_close_matches  # noqa: PLC0415 - for a mistake alone
-
-            near = get_close_matches(name, known, 1)
-            raise TypeError(f"there is no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise TypeError(f"there is no setting {name!r}{did_you_mean(name, known)}")
 
 
 def open_place(place: Place, url: str | Engine | SessionStore, migrate: bool | None) -> SessionStore | Core:

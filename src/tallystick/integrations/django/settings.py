@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any, Final, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from tallystick.config import Config
+from tallystick.config import Config, did_you_mean
 from tallystick.sessions import Sessions
 
 NAME: Final = "TALLYSTICK"
@@ -45,6 +44,5 @@ def split(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     unknown: list[str] = []
     for name in given:
         if name not in known:
-            close = get_close_matches(str(name).upper(), known, 1)
-            unknown.append(f"{NAME} has no {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+            unknown.append(f"{NAME} has no {name!r}{did_you_mean(str(name).upper(), known)}")
     return arguments, unknown
