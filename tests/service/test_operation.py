@@ -59,15 +59,26 @@ def test_settings_come_from_file_environment_and_flags(tmp_path: Path, database:
         service.stop()
 
 
-def test_a_stop_lets_a_request_in_hand_end_and_takes_no_new_one(tmp_path: Path, database: str):
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+def test_a_stop_lets_a_request_in_hand_end_and_takes_no_new_one(tmp_path: Path, database: str, told: signal.Signals):
     with run_service(tmp_path, database) as service, _half_a_request(service, "/public/recipe/session") as half:
         assert service.process
-        service.process.terminate()
+        service.process.send_signal(told)
         wait_until(lambda: _is_refused(service.port))
         half.send_rest()
         answer = half.receive()
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b'"status":"OK"' in answer
+        assert service.process.wait(20) == 0
+
+
+def test_a_terminal_that_is_closed_tells_all_processes_and_the_request_in_hand_ends_too(tmp_path: Path, database: str):
+    several = database, "--workers", "2"
+    with run_service(tmp_path, *several) as service, _half_a_request(service, "/public/recipe/session") as half:
+        assert service.process
+        os.killpg(service.process.pid, signal.SIGHUP)
+        half.send_rest()
+        assert b'"status":"OK"' in half.receive()
         assert service.process.wait(20) == 0
 
 
@@ -171,20 +182,6 @@ def _is_refused(port: int) -> bool:
     except ConnectionRefusedError:
         return True
     return False
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_closed_terminal_stops_it_in_good_order(tmp_path: Path, database: str, workers: int):
-    with (
-        run_service(tmp_path, "--workers", str(workers), database) as service,
-        _half_a_request(service, "/recipe/session") as request,
-    ):
-        assert service.process
-        os.killpg(service.process.pid, signal.SIGHUP)
-        time.sleep(0.2)
-        request.send_rest()
-        assert b'"status":"OK"' in request.receive()
-        assert service.process.wait(30) == 0
 
 
 class _half_a_request:  # noqa: N801 - read as the statement that it is used in

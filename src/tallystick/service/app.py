@@ -26,9 +26,9 @@ from tallystick.service.predecessor import Predecessor
 from tallystick.service.registry import Registry
 from tallystick.service.requests import Handler, Observe, Request, Service
 from tallystick.service.routing import Place, Router
-from tallystick.service.seldom import Seldom
 from tallystick.service.settings import CoreSettings
 from tallystick.service.statistics import Statistics
+from tallystick.service.throttle import Throttle
 from tallystick.storage.interface import AsyncSessionStore
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -76,7 +76,7 @@ class CoreApp:
         self._settings = settings
         self._registry = Registry(store, settings, around)
         self._router = Router(settings.base_path)
-        self._refused = Seldom()
+        self._refused = Throttle()
         observe = observe or _ignore
         endings = Endings(store, steady_clock, observe)
         self._service = Service(self._registry, Statistics(around.clock), observe, endings)

@@ -36,6 +36,10 @@ UNKNOWN: Final = "unknown"
 _TEXT: Final = b"text/html; charset=UTF-8"
 """Of text in this interface (spec/cdi.md 1.5): SDKs look for it."""
 _VERSION: Final = re.compile(rb"[0-9.]{1,8}")
+_CANNOT_OPEN: Final = (
+    "cannot start: the store cannot be opened (%s). If the database's user may not make tables, run "
+    "`tallystick migrate` as one who may"
+)
 _logger = getLogger("tallystick.service")
 
 
@@ -179,18 +183,12 @@ class Edge:
         await receive()
         try:
             await self._health.start()
-        except GeneralError as error:
-            _logger.error("cannot start: %s", error.message)
-            await send({"type": "lifespan.startup.failed"})
-            return
         except Exception as error:
-            why = type(getattr(error, "orig", None) or error).__name__  # a driver's own words may hold anything
-            _logger.error(
-                "cannot start: the store cannot be opened (%s). If the database's user may not make tables, run "
-                "`tallystick migrate` as one who may",
-                why,
-                exc_info=error,
-            )
+            if isinstance(error, GeneralError):
+                _logger.error("cannot start: %s", error.message)
+            else:
+                kind = type(getattr(error, "orig", None) or error).__name__  # a driver's own words may hold anything
+                _logger.error(_CANNOT_OPEN, kind, exc_info=error)
             await send({"type": "lifespan.startup.failed"})
             return
         await send({"type": "lifespan.startup.complete"})

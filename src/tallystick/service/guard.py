@@ -17,7 +17,7 @@ from logging import getLogger
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from tallystick.errors import GeneralError, SessionError
-from tallystick.service.seldom import Seldom
+from tallystick.service.throttle import Throttle
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Guard:
         self._failures = 0
         self._is_probing = False
         self._next_probe = 0.0
-        self._failed = Seldom()
+        self._failed = Throttle()
 
     @property
     def is_shut(self) -> bool:

@@ -9,7 +9,7 @@ _EVERY: Final = 1.0
 """Of how many seconds one line tells."""
 
 
-class Seldom:
+class Throttle:
     """Counts what happens, to be told of in a line a second."""
 
     def __init__(self) -> None:
